@@ -1,0 +1,120 @@
+"""The product's data: people, what they may see, and the versioned fields of every entity.
+
+An entity is a key (``device/<orgId>/<deviceId>``) and its fields. Each field carries the version of the fact
+that set it, so that recording, feed and browser can apply one rule: only a newer fact overwrites.
+"""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.utils.crypto import salted_hmac
+
+
+class User(AbstractUser):
+    """A person who signs in; ``subject`` is the same person's name upstream (one channel segment)."""
+
+    subject = models.CharField(max_length=50, unique=True, null=True, blank=True)  # noqa: DJ001  (null: many without)
+    session_epoch = models.BigIntegerField(default=0, help_text="raising it ends all sign-in sessions")
+
+    def get_session_auth_hash(self) -> str:
+        """As Django's, and void once ``session_epoch`` has risen (token revoked, last membership ended)."""
+        salt = "dashboard.User.session_epoch"
+        return salted_hmac(salt, f"{super().get_session_auth_hash()}{self.session_epoch}", algorithm="sha256").hexdigest()
+
+
+class Membership(models.Model):
+    """A person's role in an organisation, as the upstream says. It is kept after its end."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    org_id = models.CharField(max_length=64, db_index=True)
+    role = models.CharField(max_length=40, blank=True)
+    changed_at = models.BigIntegerField(default=0)
+    ended_at = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "org_id"], name="one_membership")]  # noqa: RUF012
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.role} in {self.org_id}"
+
+
+class Visibility(models.Model):
+    """That a person may see an entity: granted by this person's own snapshot and own channels, nothing else."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="visibilities")
+    key = models.CharField(max_length=200)
+    org_id = models.CharField(max_length=64, blank=True)
+    granted_at = models.BigIntegerField()
+    ended_at = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "key"], name="one_visibility")]  # noqa: RUF012
+        indexes = [models.Index(fields=["key"], name="visibility_key")]  # noqa: RUF012
+        verbose_name_plural = "visibilities"
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.key}"
+
+
+class Field(models.Model):
+    """One field of one entity: its newest known value and that value's version (``time``, ``tie``)."""
+
+    key = models.CharField(max_length=200)
+    name = models.CharField(max_length=40)
+    value = models.TextField(help_text="JSON")
+    time = models.BigIntegerField()
+    tie = models.BigIntegerField()
+    sourced = models.BooleanField(default=True, help_text="the time is the source's; else that of its receipt")
+    changed_at = models.BigIntegerField(help_text="source time of the last change of the value")
+    confirmed_at = models.BigIntegerField(help_text="when the value was last known to hold")
+    heard_at = models.BigIntegerField(help_text="when a copy of it last arrived")
+    recorded_at = models.BigIntegerField(help_text="when the value last changed here")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["key", "name"], name="one_field")]  # noqa: RUF012
+        indexes = [models.Index(fields=["recorded_at"], name="field_recorded")]  # noqa: RUF012
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.name}"
+
+
+class Change(models.Model):
+    """A line of an entity's timeline: a field took a value."""
+
+    key = models.CharField(max_length=200)
+    name = models.CharField(max_length=40)
+    value = models.TextField(help_text="JSON")
+    time = models.BigIntegerField()
+    recorded_at = models.BigIntegerField(db_index=True)
+    source = models.CharField(max_length=16)
+
+    class Meta:
+        indexes = [models.Index(fields=["key", "-time"], name="change_key_time")]  # noqa: RUF012
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.name} {self.time}"
+
+
+class Refused(models.Model):
+    """An update that did not become the state, and why: older than what is known, tied, or from the future."""
+
+    class Reason(models.TextChoices):
+        OLDER = "older", "older than what is known"
+        TIED = "tied", "same time, another value"
+        FUTURE = "future", "more than five minutes in the future"
+        UNSEEN = "unseen", "no living membership in its organisation"
+
+    key = models.CharField(max_length=200, db_index=True)
+    name = models.CharField(max_length=40)
+    value = models.TextField(help_text="JSON")
+    time = models.BigIntegerField()
+    recorded_at = models.BigIntegerField(db_index=True)
+    reason = models.CharField(max_length=16, choices=Reason)
+    source = models.CharField(max_length=16)
+
+    class Meta:
+        verbose_name_plural = "refused updates"
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.name} {self.reason}"

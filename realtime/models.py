@@ -1,0 +1,188 @@
+"""What the engine keeps: feeds, links, the gap ledger, credentials, workers and run-time switches.
+
+Times are integers, microseconds since the epoch, as on every hop; only the pages turn them into dates.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+
+def new_epoch() -> str:
+    """A random word that tells this life of a topic from every other one."""
+    return secrets.token_hex(8)
+
+
+class Topic(models.Model):
+    """One named feed. Its row hands out the offsets, so its lock makes commit order equal offset order."""
+
+    name = models.CharField(max_length=90, primary_key=True)
+    epoch = models.CharField(max_length=16, default=new_epoch)
+    head = models.BigIntegerField(default=0, help_text="the highest offset given out")
+    relayed = models.BigIntegerField(default=0, help_text="the highest offset known to be in the stream")
+    floor = models.BigIntegerField(default=0, help_text="a cursor below it gets a resync")
+    access_version = models.BigIntegerField(default=0, help_text="rises when what may be seen changes")
+
+    class Meta:
+        indexes = [  # noqa: RUF012  (Django's own way to declare them)
+            models.Index(fields=["name"], name="topic_unrelayed", condition=Q(relayed__lt=F("head"))),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FeedEntry(models.Model):
+    """One frame of a topic, complete as browsers get it but for the time of its relay."""
+
+    pk = models.CompositePrimaryKey("topic_id", "offset")
+    topic = models.ForeignKey(Topic, on_delete=models.CASCADE, db_constraint=False, related_name="+")
+    offset = models.BigIntegerField()
+    epoch = models.CharField(max_length=16)
+    key = models.CharField(max_length=200)
+    priority = models.SmallIntegerField()
+    body = models.TextField()
+    at = models.BigIntegerField(db_index=True)
+
+    class Meta:
+        verbose_name_plural = "feed entries"
+
+    def __str__(self) -> str:
+        return f"{self.topic_id}@{self.offset}"
+
+
+class Worker(models.Model):
+    """A worker process. Its fence rises with each start: an older process of that name may write no more."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    fence = models.BigIntegerField(default=0)
+    started_at = models.BigIntegerField(default=0)
+    beat = models.BigIntegerField(default=0, help_text="when it last showed that it is alive")
+    stopped = models.BooleanField(default=False, help_text="it said goodbye")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Link(models.Model):
+    """One user's upstream connection: what operators want of it, and what it last was."""
+
+    class Desire(models.TextChoices):
+        AUTO = "auto", "follow demand"
+        SUSPENDED = "suspended", "suspended by an operator"
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="link")
+    subject = models.CharField(max_length=50, unique=True, help_text="the user's name upstream")
+
+    desire = models.CharField(max_length=16, choices=Desire, default=Desire.AUTO)
+    reconnect_wanted = models.BigIntegerField(default=0, help_text="rises with each wish to reconnect")
+    desired_revision = models.BigIntegerField(default=0)
+    applied_revision = models.BigIntegerField(default=0)
+
+    worker = models.CharField(max_length=64, blank=True)
+    protocol = models.CharField(max_length=16, default="events")
+    state = models.CharField(max_length=20, default="stopped", db_index=True)
+    reason = models.CharField(max_length=200, blank=True)
+    since = models.BigIntegerField(default=0)
+    attempt = models.IntegerField(default=0)
+    next_try_at = models.BigIntegerField(null=True, blank=True)
+    last_error = models.CharField(max_length=300, blank=True)
+    connects = models.BigIntegerField(default=0)
+    drops = models.BigIntegerField(default=0)
+    received = models.BigIntegerField(default=0)
+    proven_at = models.BigIntegerField(default=0, help_text="up to when everything that arrived is recorded")
+    live = models.BooleanField(default=False, help_text="provably live: no gap is open")
+    subscriptions = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        permissions = [("operate_link", "Can reconnect, suspend and resume links")]  # noqa: RUF012
+
+    def __str__(self) -> str:
+        return self.subject
+
+
+class Transition(models.Model):
+    """One change of a link's public state, with its reason: the link's flight recorder."""
+
+    link = models.ForeignKey(Link, on_delete=models.CASCADE, related_name="transitions")
+    at = models.BigIntegerField(db_index=True)
+    state = models.CharField(max_length=20)
+    reason = models.CharField(max_length=200, blank=True)
+    attempt = models.IntegerField(default=0)
+    session = models.BigIntegerField(default=0)
+    detail = models.CharField(max_length=300, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.link_id} {self.state}"
+
+
+class Gap(models.Model):
+    """A window in which a subscription was not provably live."""
+
+    class Outcome(models.TextChoices):
+        OPEN = "open", "open"
+        REPAIRED = "repaired", "repaired"
+        NOTHING_MISSED = "nothing-missed", "nothing missed"
+        UNKNOWN = "unknown", "unknown"
+
+    link = models.ForeignKey(Link, on_delete=models.CASCADE, related_name="gaps")
+    feed = models.CharField(max_length=60, blank=True, help_text="empty: every feed of the link")
+    cause = models.CharField(max_length=60)
+    started_at = models.BigIntegerField(help_text="the last moment that was provably live")
+    live_at = models.BigIntegerField(null=True, blank=True, help_text="when the subscription was live again")
+    closed_at = models.BigIntegerField(null=True, blank=True)
+    outcome = models.CharField(max_length=16, choices=Outcome, default=Outcome.OPEN, db_index=True)
+    differences = models.IntegerField(default=0, help_text="feed entries that the repair made")
+    note = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        constraints = [  # noqa: RUF012
+            models.UniqueConstraint(fields=["link", "feed"], condition=Q(outcome="open"), name="one_open_gap"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.link_id} {self.feed or 'all'} {self.outcome}"
+
+
+class UndecodablePayload(models.Model):
+    """An upstream payload that no decoder understood, kept for diagnosis."""
+
+    link = models.ForeignKey(Link, on_delete=models.CASCADE, related_name="+", null=True)
+    feed = models.CharField(max_length=60)
+    at = models.BigIntegerField(db_index=True)
+    error = models.CharField(max_length=300)
+    payload = models.TextField(help_text="at most the first 8 000 characters")
+
+    def __str__(self) -> str:
+        return f"{self.feed}: {self.error}"
+
+
+class Credential(models.Model):
+    """A user's upstream tokens, encrypted. Only the worker that owns the user's link refreshes them."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="credential")
+    sealed = models.BinaryField(help_text="tokens, encrypted with TOKEN_KEY")
+    expires_at = models.BigIntegerField()
+    generation = models.BigIntegerField(default=0, help_text="rises with each sign-in: a refresh of an older one is void")
+    refused = models.CharField(max_length=200, blank=True, help_text="why the issuer refused to refresh them")
+
+    def __str__(self) -> str:
+        return f"credential of {self.user_id}"
+
+
+class Switch(models.Model):
+    """A run-time switch that overrides the environment's default and survives every process."""
+
+    name = models.CharField(max_length=60, primary_key=True)
+    value = models.JSONField()
+    changed_at = models.BigIntegerField()
+
+    class Meta:
+        verbose_name_plural = "switches"
+
+    def __str__(self) -> str:
+        return self.name
