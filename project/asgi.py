@@ -1,0 +1,9 @@
+"""What the server runs: probes, the live doors, and Django's pages behind them."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+
+application = get_asgi_application()

@@ -1,0 +1,9 @@
+"""Names of static files that change with their content, so that browsers may keep them for ever."""
+
+from whitenoise.storage import CompressedManifestStaticFilesStorage
+
+
+class HashedModulesStorage(CompressedManifestStaticFilesStorage):
+    """Rewrites the imports of ES modules as well, since without a build step a module imports by path."""
+
+    support_js_module_import_aggregation = True

@@ -1,0 +1,9 @@
+"""The pages' addresses. The live doors and the probes stand before Django: see `project/asgi.py`."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("dashboard.urls")),
+]
