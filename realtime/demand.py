@@ -1,0 +1,35 @@
+"""Who has an open browser or has just signed in: written by web processes, read by workers.
+
+A user's demand is a deadline in one sorted set. Web processes push it forward every ten seconds, which is less than
+the grace after which a worker suspends a link, so an emptied Valkey suspends nobody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from redis.asyncio import Redis
+
+KEY = "fl:demand"
+
+ANNOUNCE_EVERY = 10.0
+"""Seconds between two announcements of the same user by a web process."""
+
+LASTS = 25.0
+"""Seconds that one announcement holds: two may be lost before a user counts as gone."""
+
+
+async def announce(redis: Redis, user_ids: Iterable[int]) -> None:
+    """Say that these users want their links for the next ``LASTS`` seconds."""
+    until = time.time() + LASTS
+    wanted = {str(user_id): until for user_id in user_ids}
+    if wanted:
+        await redis.zadd(KEY, wanted)
+
+
+async def present(redis: Redis) -> set[int]:
+    """Return the users whose links are wanted now."""
+    now = time.time()
+    await redis.zremrangebyscore(KEY, "-inf", now - LASTS)
+    return {int(member) for member in await redis.zrangebyscore(KEY, now, "+inf")}

@@ -1,0 +1,142 @@
+"""What happened, as values: the nine upstream events, the copies in which they arrive, the drafts they become.
+
+Nothing here does I/O. Field names on the wire are the upstream's; the assumptions made where its documents are silent
+are listed in ``docs/reference/messages.md``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")]
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Common to all nine. ``timestamp`` is the source's; without one the time of receipt is used and marked so."""
+
+    event_type: str | None = None
+    timestamp: datetime | None = None
+    schema_version: str | int | None = None
+
+
+class DevicePresenceChanged(Event, frozen=True, kw_only=True, rename="camel"):
+    org_id: Id
+    device_id: Id
+    online: bool
+
+
+class DeviceRecordingChanged(Event, frozen=True, kw_only=True, rename="camel"):
+    org_id: Id
+    device_id: Id
+    recording: bool | str
+
+
+class DeviceFirmwareUpdated(Event, frozen=True, kw_only=True, rename="camel"):
+    """``fw_update_state``: Idle, Downloading, Installing, Rebooting, Succeeded, Failed; other words are kept."""
+
+    org_id: Id
+    device_id: Id
+    fw_update_state: str
+    progress: Percent | None = None
+    version: str | None = None
+
+
+class ArchiveStateChanged(Event, frozen=True, kw_only=True, rename="camel"):
+    """``state``: Queued, Processing, Ready, Failed, Expired; other words are kept."""
+
+    org_id: Id
+    archive_id: Id
+    state: str
+    device_id: Id | None = None
+    progress: Percent | None = None
+
+
+class LicensePhaseChanged(Event, frozen=True, kw_only=True, rename="camel"):
+    """``license_phase``: SetupStatus, Valid, NoticePeriod, and words that are not known yet."""
+
+    org_id: Id
+    license_phase: str
+
+
+class PlanChanged(Event, frozen=True, kw_only=True, rename="camel"):
+    org_id: Id
+    is_free_plan: bool
+
+
+class AISettingsChanged(Event, frozen=True, kw_only=True, rename="camel"):
+    """The settings' content is not documented: any tree is kept and shown as one."""
+
+    org_id: Id
+    ai_control_setting: dict[str, Any] = msgspec.field(name="AIControlSetting")
+
+
+class RoleChanged(Event, frozen=True, kw_only=True, rename="camel"):
+    """``role``: Owner, Admin, Supervisor, Viewer; none when the membership ended."""
+
+    org_id: Id
+    user_id: Id
+    role: str | None = None
+
+
+class TokenRevoked(Event, frozen=True, kw_only=True, rename="camel"):
+    user_id: Id
+    reason: str | None = None
+
+
+class Copy(msgspec.Struct, frozen=True, kw_only=True):
+    """One event as it arrived on one user's channel, reduced to the fields it sets.
+
+    ``fields`` holds (name, canonical JSON) pairs; ``time`` is the source's in microseconds, or none;
+    ``source`` is the dialect it came through.
+    """
+
+    user_id: int
+    feed: str
+    event_type: str
+    key: str
+    fields: tuple[tuple[str, str], ...]
+    time: int | None
+    received: int
+    source: str
+    urgent: bool = False
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A feed entry before it has an offset. ``fields`` holds (name, JSON text, time, tie)."""
+
+    topic: str
+    key: str
+    event_type: str
+    priority: int
+    source: str
+    fields: tuple[tuple[str, str, int, int], ...] = ()
+    gone: bool = False
+    source_time: int | None = None
+    received: int
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A feed entry: one frame of a topic, complete but for the time of its relay."""
+
+    topic: str
+    epoch: str
+    offset: int
+    key: str
+    priority: int
+    body: bytes
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Where a topic stands: what the database says, never what a stream says."""
+
+    epoch: str
+    head: int
+    floor: int
+    access_version: int
+
+
+PRIORITY_SYSTEM, PRIORITY_URGENT, PRIORITY_NORMAL, PRIORITY_LOW = range(4)

@@ -1,0 +1,164 @@
+"""Feed entries: offsets given out in the writer's transaction, read back from any cursor.
+
+The database is the truth. A topic's row gives a batch its range of offsets in one statement and stays locked until
+the commit, so commit order is offset order and a reader never sees a hole that is later filled. All functions here
+are synchronous: call them in a database thread.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from django.db import transaction
+
+from realtime import sql
+from realtime.events import Draft, Entry, Head
+from realtime.models import FeedEntry, Topic, new_epoch
+
+_json = msgspec.json.Encoder()
+
+
+class CursorLost(LookupError):
+    """What follows a cursor can't be given in full; ``cause`` says why and the reader needs a resync."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+def ensure(names: Iterable[str]) -> None:
+    """Make the topics that do not exist yet."""
+    Topic.objects.bulk_create([Topic(name=name) for name in sorted(set(names))], ignore_conflicts=True)
+
+
+def heads(names: Iterable[str]) -> dict[str, Head]:
+    """Return where the topics stand, in one query; a topic without a row is left out."""
+    rows = Topic.objects.filter(name__in=list(names)).values_list("name", "epoch", "head", "floor", "access_version")
+    return {name: Head(epoch, head, floor, access) for name, epoch, head, floor, access in rows}
+
+
+def append(drafts: Sequence[Draft], now: int) -> list[Entry]:
+    """Give each draft its offset and store it; ``now`` (µs) is the time of recording.
+
+    Must run inside the transaction that writes the state the drafts tell of. Topics are locked in the order of their
+    names, whoever writes, so that two writers can't wait for each other.
+    """
+    if not drafts:
+        return []
+    ranges = _take_offsets(Counter(draft.topic for draft in drafts))
+    entries = []
+    for draft in drafts:
+        epoch, offset = ranges[draft.topic]
+        ranges[draft.topic] = (epoch, offset + 1)
+        entries.append(_entry(draft, epoch, offset, now))
+    _insert(entries, now)
+    return entries
+
+
+def read(topic: str, epoch: str, after: int, limit: int) -> list[Entry]:
+    """Return at most ``limit`` entries of the topic above offset ``after``, in order, without a hole.
+
+    Raises CursorLost if the cursor is of another epoch, above the head, below the floor or older than what is kept.
+    """
+    head = heads([topic]).get(topic)
+    if head is None or head.epoch != epoch:
+        raise CursorLost("epoch")
+    if after > head.head:
+        raise CursorLost("above-head")
+    if after < head.floor:
+        raise CursorLost("floor")
+    found = FeedEntry.objects.filter(topic_id=topic, epoch=epoch, offset__gt=after).order_by("offset")[:limit]
+    entries = [Entry(topic, epoch, row.offset, row.key, row.priority, row.body.encode()) for row in found]
+    if after < head.head and (not entries or entries[0].offset != after + 1):
+        raise CursorLost("retention")
+    return entries
+
+
+def unrelayed(older_than: int, limit: int) -> list[tuple[str, str, int, int]]:
+    """Return (topic, epoch, relayed, head) of topics that have entries from before ``older_than`` (µs) to relay."""
+    rows = Topic.objects.extra(where=["relayed < head"]).values_list("name", "epoch", "relayed", "head")[:limit]
+    due = []
+    for name, epoch, relayed, head in rows:
+        first = FeedEntry.objects.filter(topic_id=name, offset__gt=relayed).order_by("offset").first()
+        if first is None or first.at < older_than:
+            due.append((name, epoch, relayed, head))
+    return due
+
+
+def mark_relayed(done: Mapping[tuple[str, str], int]) -> None:
+    """Note how far topics, given as (name, epoch), are in their streams."""
+    rows = [(name, epoch, offset) for (name, epoch), offset in sorted(done.items())]
+    source = sql.rows({"name": "text", "epoch": "text", "done": "bigint"})
+    sql.execute(
+        f"UPDATE realtime_topic SET relayed = new.done FROM {source} AS new "
+        "WHERE realtime_topic.name = new.name AND realtime_topic.epoch = new.epoch "
+        "AND realtime_topic.relayed < new.done",
+        rows,
+    )
+
+
+def renew_epoch(topic: str, epoch: str) -> None:
+    """Begin a new life of the topic unless it has one already: this database was restored from an older copy.
+
+    Somebody holds offsets above the head, so the head would give the same offsets out a second time.
+    """
+    with transaction.atomic():
+        row = Topic.objects.select_for_update().get(name=topic)
+        if row.epoch == epoch:
+            row.epoch, row.floor, row.relayed = new_epoch(), row.head, row.head
+            row.save(update_fields=["epoch", "floor", "relayed"])
+
+
+def revoke(topics: Iterable[str]) -> None:
+    """Raise the floor to the head, and the access version: nothing from before is replayed to an old cursor.
+
+    Call it in the transaction that ends the visibility, after the entries that tell of the end were appended:
+    a cursor from before them gets a resync, whose snapshot no longer holds what was revoked.
+    """
+    names = [(name,) for name in sorted(set(topics))]
+    source = sql.rows({"name": "text"})
+    sql.execute(
+        "UPDATE realtime_topic SET floor = head, access_version = access_version + 1 "
+        f"WHERE name IN (SELECT name FROM {source} AS revoked)",
+        names,
+    )
+
+
+def _take_offsets(wanted: Mapping[str, int]) -> dict[str, tuple[str, int]]:
+    """Return topic → (epoch, first offset of its range), making topics that do not exist yet."""
+    source = sql.rows({"name": "text", "epoch": "text", "n": "bigint"})
+    taken = sql.fetch(
+        "INSERT INTO realtime_topic (name, epoch, head, relayed, floor, access_version) "
+        f"SELECT name, epoch, n, 0, 0, 0 FROM {source} AS wanted WHERE true "
+        "ON CONFLICT (name) DO UPDATE SET head = realtime_topic.head + excluded.head "
+        "RETURNING name, epoch, head",
+        [(name, new_epoch(), n) for name, n in sorted(wanted.items())],
+    )
+    return {name: (epoch, head - wanted[name] + 1) for name, epoch, head in taken}
+
+
+def _entry(draft: Draft, epoch: str, offset: int, now: int) -> Entry:
+    fields = ",".join(f'"{name}":[{text},{time},{tie}]' for name, text, time, tie in draft.fields)
+    body = (
+        f'{{"v":1,"type":"event","topic":"{draft.topic}","epoch":"{epoch}","offset":{offset},'
+        f'"key":"{draft.key}","event":"{draft.event_type}","urgent":{"true" if draft.priority <= 1 else "false"},'
+        f'"source":"{draft.source}","fields":{{{fields}}}{GONE if draft.gone else ""},'
+        f'"at":{{"source":{"null" if draft.source_time is None else draft.source_time},'
+        f'"received":{draft.received},"recorded":{now}}}}}'
+    )
+    return Entry(draft.topic, epoch, offset, draft.key, draft.priority, body.encode())
+
+
+GONE = ',"gone":true'
+
+
+def _insert(entries: Sequence[Entry], now: int) -> None:
+    columns = {"topic": "text", "epoch": "text", "off": "bigint", "key": "text", "priority": "bigint", "body": "text"}
+    source = sql.rows(columns)  # type: ignore[arg-type]
+    sql.execute(
+        "INSERT INTO realtime_feedentry (topic_id, epoch, \"offset\", key, priority, body, at) "
+        f"SELECT topic, epoch, off, key, priority, body, {int(now)} FROM {source} AS new",
+        [(e.topic, e.epoch, e.offset, e.key, e.priority, e.body.decode()) for e in entries],
+    )

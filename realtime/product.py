@@ -1,0 +1,54 @@
+"""What the engine needs from a product, as four protocols. ``FLEETLIGHT_PRODUCT`` names the module that has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+from django.conf import settings
+
+from realtime.events import Copy, Draft
+from realtime.snapshot import Snapshot
+
+
+class Recorder(Protocol):
+    """Writes what arrives from upstream. Both methods run inside the caller's transaction, in a database thread."""
+
+    def record(self, copies: Sequence[Copy], now: int) -> list[Draft]:
+        """Record a batch of copies by the merge rule; return one draft for each copy, in their order."""
+
+    def reconcile(self, user_id: int, snapshot: Snapshot, since: int, now: int) -> list[Draft]:
+        """Bring the state and this user's visibility to the snapshot.
+
+        Returns a draft for each entity that came, went, or has a field that differed from the snapshot or was
+        recorded, by whichever link, since ``since`` (µs): what this user's feed may lack.
+        """
+
+
+class Access(Protocol):
+    """Says who may have which topic."""
+
+    def topics_for(self, user: Any) -> list[str]:
+        """Return the topics of a session that asks for nothing."""
+
+    def may_subscribe(self, user: Any, topic: str) -> bool:
+        """Tell whether the user may have this topic."""
+
+
+class State(Protocol):
+    """Gives the current state for a browser."""
+
+    def snapshot(self, user: Any) -> Mapping[str, Any]:
+        """Return ``entities`` and ``meta`` of everything that the user may see."""
+
+
+class Product(Protocol):
+    recorder: Recorder
+    access: Access
+    state: State
+
+
+def load() -> Product:
+    """Return the product that the settings name."""
+    return import_module(settings.FLEETLIGHT_PRODUCT)  # type: ignore[return-value]

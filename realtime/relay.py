@@ -1,0 +1,184 @@
+"""The relay: from committed entries to each topic's stream and group.
+
+Every process that writes entries runs one. Fresh entries come straight from the writer's memory; whatever a relay did
+not manage (its process died, Valkey was away) is found in the table by the next sweep of any relay, because a topic's
+row says how far it was relayed. A repeated append or message is harmless: streams refuse an old id, hubs drop an old
+offset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from realtime import feed, groups, history
+from realtime.database import DatabaseThread
+from realtime.events import Entry
+
+logger = logging.getLogger("realtime.relay")
+
+SWEEP_EVERY = 1.0
+"""Seconds between two looks at the table."""
+
+SWEEP_AGE = 1_000_000
+"""Microseconds that an entry may wait for its own process's relay before another one takes it up."""
+
+MESSAGE_ENTRIES = 200
+"""Entries in one layer message, so that a long catch-up does not become one huge frame."""
+
+UNREACHABLE = (RedisError, OSError, asyncio.TimeoutError)
+
+
+class Relay:
+    """Copies entries to streams and wakes groups; ``run`` is its one task, ``push`` may be called from the loop."""
+
+    def __init__(self, redis: Redis, layer: Any, database: DatabaseThread) -> None:
+        self._redis = redis
+        self._layer = layer
+        self._database = database
+        self._append = redis.register_script(history.APPEND)
+        self._fresh: list[Entry] = []
+        self._wake = asyncio.Event()
+        self._done: dict[tuple[str, str], int] = {}
+        self._unmarked: dict[tuple[str, str], int] = {}
+        self._reachable = True
+        self.relayed = 0
+
+    def push(self, entries: Iterable[Entry]) -> None:
+        """Take entries whose transaction has committed."""
+        self._fresh.extend(entries)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Relay until cancelled. Valkey being away is waited out; the table keeps everything meanwhile."""
+        swept = time.monotonic()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_EVERY):
+                    await self._wake.wait()
+            self._wake.clear()
+            await self._attempt(self._relay_fresh)
+            if time.monotonic() - swept >= SWEEP_EVERY:
+                await self._attempt(self._sweep)
+                swept = time.monotonic()
+
+    async def flush(self) -> None:
+        """Relay what was pushed, and note it: the last act of a process that stops."""
+        await self._attempt(self._relay_fresh)
+        await self._attempt(self._mark)
+
+    async def _attempt(self, step: Any) -> None:
+        try:
+            await step()
+            if not self._reachable:
+                logger.info("Valkey is back: relaying what waited in the database")
+            self._reachable = True
+        except UNREACHABLE as error:
+            if self._reachable:
+                logger.warning("Valkey is away (%s): entries wait in the database", error)
+            self._reachable = False
+        except Exception:
+            # A database error, or a fault of ours: the entries stay unmarked, so the sweep tries them again.
+            logger.exception("relay step failed")
+
+    async def _relay_fresh(self) -> None:
+        entries, self._fresh = self._fresh, []
+        entries.sort(key=lambda entry: (entry.topic, entry.epoch, entry.offset))
+        runs = [list(run) for _, run in groupby(entries, key=lambda entry: (entry.topic, entry.epoch))]
+        await self._publish(runs)
+
+    async def _sweep(self) -> None:
+        await self._mark()
+        due = await self._database.run(feed.unrelayed, now_us() - SWEEP_AGE, 200)
+        for topic, epoch, relayed, head in due:
+            after = max(relayed, self._done.get((topic, epoch), 0))
+            while after < head:
+                entries = await self._from_table(topic, epoch, after)
+                if not entries:
+                    break
+                await self._publish([entries])
+                after = entries[-1].offset
+        await self._mark()
+
+    async def _from_table(self, topic: str, epoch: str, after: int) -> list[Entry]:
+        try:
+            return await self._database.run(feed.read, topic, epoch, after, MESSAGE_ENTRIES)
+        except feed.CursorLost as lost:
+            # Retention took what was never relayed: readers meet the hole by its offset and get a resync.
+            logger.warning("topic %s: entries after %d are gone (%s)", topic, after, lost.cause)
+            head = (await self._database.run(feed.heads, [topic]))[topic]
+            self._note(topic, epoch, head.head)
+            return []
+
+    async def _publish(self, runs: list[list[Entry]]) -> None:
+        """Append each topic's run to its stream, then wake its group: a woken hub finds at least what it was told."""
+        if not runs:
+            return
+        stamped = [[_stamp(entry) for entry in run] for run in runs]
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for run in stamped:
+                key, arguments = history.append_arguments(run, head=run[-1].offset, refill=False)
+                await self._append([key], arguments, client=pipe)
+            answers = await pipe.execute()
+        for run, (status, top) in zip(stamped, answers, strict=True):
+            if status == b"refill":
+                await self._refill(run, int(top))
+            elif status == b"above":
+                await self._meet_stream_above(run, int(top))
+        await asyncio.gather(*(self._wake_group(run) for run in stamped))
+        for run in stamped:
+            self._note(run[-1].topic, run[-1].epoch, run[-1].offset)
+
+    async def _refill(self, run: list[Entry], top: int) -> None:
+        """Put what the stream lacks before ``run`` from the table, then ``run``."""
+        topic, epoch, first = run[0].topic, run[0].epoch, run[0].offset
+        after = max(top, first - 1 - history.STREAM_LENGTH)
+        try:
+            missing = await self._database.run(feed.read, topic, epoch, after, first - 1 - after)
+        except feed.CursorLost:
+            missing = []
+        key, arguments = history.append_arguments([*missing, *run], head=run[-1].offset, refill=True)
+        await self._append([key], arguments)
+
+    async def _meet_stream_above(self, run: list[Entry], top: int) -> None:
+        """Tell a repeat (the stream is ahead of this run, not of the head) from a restored database."""
+        topic, epoch = run[0].topic, run[0].epoch
+        head = (await self._database.run(feed.heads, [topic])).get(topic)
+        if head is not None and head.epoch == epoch and top > head.head:
+            logger.error("topic %s: its stream is at %d, above the head %d: new epoch", topic, top, head.head)
+            await self._database.run(feed.renew_epoch, topic, epoch)
+
+    async def _wake_group(self, run: list[Entry]) -> None:
+        for start in range(0, len(run), MESSAGE_ENTRIES):
+            part = run[start : start + MESSAGE_ENTRIES]
+            message = groups.entries_message(part[0].topic, part[0].epoch, part)
+            await groups.send(self._layer, groups.topic(part[0].topic), message)
+            self.relayed += len(part)
+
+    def _note(self, topic: str, epoch: str, offset: int) -> None:
+        if offset > self._done.get((topic, epoch), 0):
+            self._done[topic, epoch] = self._unmarked[topic, epoch] = offset
+
+    async def _mark(self) -> None:
+        marks, self._unmarked = self._unmarked, {}
+        if marks:
+            await self._database.run(feed.mark_relayed, marks)
+
+
+def now_us() -> int:
+    """Return the wall clock in microseconds."""
+    return time.time_ns() // 1000
+
+
+def _stamp(entry: Entry) -> Entry:
+    """Return the entry with the time of its relay written into its ``at``, the body's last member."""
+    body = entry.body[:-2] + b',"relayed":%d}}' % now_us()
+    return Entry(entry.topic, entry.epoch, entry.offset, entry.key, entry.priority, body)

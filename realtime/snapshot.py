@@ -1,0 +1,75 @@
+"""What the backend says is so, now: the provider's protocol, its answer, and the provider over HTTP.
+
+AppSync replays nothing, so this is how every gap is closed, how devices appear and go, and how it is learned what a
+user may see. Another backend is another class with one method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from realtime.events import Id
+
+
+class Organization(msgspec.Struct, frozen=True, rename="camel"):
+    org_id: Id
+    role: str | None = None
+    name: str | None = None
+    license_phase: str | None = None
+    is_free_plan: bool | None = None
+    ai_control_setting: dict[str, Any] | None = msgspec.field(default=None, name="AIControlSetting")
+
+
+class Device(msgspec.Struct, frozen=True, rename="camel"):
+    org_id: Id
+    device_id: Id
+    name: str | None = None
+    model: str | None = None
+    site_id: str | None = None
+    online: bool | None = None
+    recording: bool | str | None = None
+    fw_update_state: str | None = None
+    fw_progress: float | None = msgspec.field(default=None, name="progress")
+    fw_version: str | None = msgspec.field(default=None, name="version")
+    changed_at: datetime | None = None
+
+
+class Archive(msgspec.Struct, frozen=True, rename="camel"):
+    org_id: Id
+    archive_id: Id
+    state: str | None = None
+    device_id: str | None = None
+    progress: float | None = None
+    name: str | None = None
+    changed_at: datetime | None = None
+
+
+class Identity(msgspec.Struct, frozen=True, rename="camel"):
+    user_id: Id
+
+
+class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
+    """One user's whole view. Every change up to ``as_of`` is in it, none after."""
+
+    as_of: datetime
+    user: Identity
+    organizations: tuple[Organization, ...] = ()
+    devices: tuple[Device, ...] = ()
+    archives: tuple[Archive, ...] = ()
+
+
+class SnapshotUnavailable(Exception):
+    """The provider could not answer; ``retryable`` tells whether asking again later may help."""
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class SnapshotProvider(Protocol):
+    async def fetch(self, headers: Mapping[str, str]) -> Snapshot:
+        """Return the view of the user to whom these request headers belong; raises SnapshotUnavailable."""

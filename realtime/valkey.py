@@ -1,0 +1,25 @@
+"""The one way to a Valkey client of our own (the channel layer makes its own from the same address)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.sentinel import Sentinel
+
+from realtime.valkey_address import ValkeyAddress
+
+
+def connect() -> Redis:
+    """Return a client for the configured server. It connects at first use and again after each loss."""
+    address: ValkeyAddress = settings.VALKEY
+    options: dict[str, Any] = settings.VALKEY_OPTIONS
+    if address.sentinels:
+        login = {"username": address.username, "password": address.password}
+        return Sentinel(list(address.sentinels), **login, **options).master_for(address.master, **login, **options)
+    if address.cluster:
+        shared = {name: options[name] for name in ("retry", "socket_timeout", "socket_connect_timeout")}
+        return RedisCluster.from_url(address.url, **shared)  # type: ignore[return-value]
+    return Redis.from_url(address.url, **options)
