@@ -83,8 +83,11 @@ class Environment:
             self._problems.append(f"{name} {error}")
             return default
 
-    def path(self, name: str, default: Path | None = None) -> Path | None:
-        return self._read(name, default, lambda raw: Path(raw).expanduser().resolve())
+    def path(self, name: str, default: Path) -> Path:
+        return self._read(name, default, _path)
+
+    def optional_path(self, name: str) -> Path | None:
+        return self._read(name, None, _path)
 
     def secret(self, name: str, default: str = "") -> str:
         """A value that may also stand in the file named by `<name>_FILE`, as container secrets do."""
@@ -113,7 +116,7 @@ class Environment:
     def finish(self) -> None:
         """Raise `ImproperlyConfigured` naming each bad value, and each unknown name in the `.env` file."""
         unknown = sorted(set(self._dotenv) - self._known)
-        self._problems += [f"{name} in .env is not a setting. .env.example has the names." for name in unknown]
+        self._problems += [f"{name} in .env is no setting. See .env.example." for name in unknown]
         if self._problems:
             raise ImproperlyConfigured("The environment is not right:\n  " + "\n  ".join(self._problems))
 
@@ -144,6 +147,10 @@ def _one_of(raw: str, allowed: tuple[str, ...]) -> str:
 
 def _words(raw: str) -> list[str]:
     return [word.strip() for word in raw.split(",") if word.strip()]
+
+
+def _path(raw: str) -> Path:
+    return Path(raw).expanduser().resolve()
 
 
 def _number(kind: Callable[[str], T], raw: str) -> T:

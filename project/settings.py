@@ -25,8 +25,9 @@ from realtime import valkey_address
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
-env = Environment(os.environ, read_dotenv(Path(os.environ.get("ENV_FILE", BASE_DIR / ".env"))))
-env.path("ENV_FILE", None)
+# Tests, and several sites from one checkout, name another file.
+DOTENV = Path(os.environ.get("ENV_FILE") or BASE_DIR / ".env")
+env = Environment(os.environ, read_dotenv(DOTENV))
 
 # ── The site ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -140,8 +141,8 @@ def _database(url: str) -> dict[str, Any]:
 
 DATABASES = {"default": _database(DATABASE_URL)}
 
-# The pub/sub layer is the one that finds its groups again after Valkey restarts or fails over; with the default
-# retry of redis-py it still loses the first message after that. It waits for messages: no read time-out.
+# The pub/sub layer is the one that finds its groups again after Valkey restarts or fails over; with the
+# default retry of redis-py it still loses the first message after that. It waits: no read time-out.
 VALKEY_OPTIONS = {
     "retry": Retry(ExponentialBackoff(cap=1, base=0.05), 6),
     "health_check_interval": 5,
@@ -238,7 +239,7 @@ APPSYNC_REGION = env.text("APPSYNC_REGION")
 # Amazon's guide says the ID token, its own clients send the access token: an API may want either.
 APPSYNC_TOKEN_USE = env.choice("APPSYNC_TOKEN_USE", ("id", "access"), "id")
 APPSYNC_CHANNEL_ROOT = env.text("APPSYNC_CHANNEL_ROOT", "vortex-app")
-APPSYNC_CA_FILE = env.path("APPSYNC_CA_FILE")
+APPSYNC_CA_FILE = env.optional_path("APPSYNC_CA_FILE")
 APPSYNC_ALLOW_PLAINTEXT = env.flag("APPSYNC_ALLOW_PLAINTEXT", False)
 SNAPSHOT_URL = env.url("SNAPSHOT_URL", HTTP_SCHEMES)
 

@@ -1,7 +1,7 @@
 """Ties a process's life to its parent's, so that a supervisor killed with SIGKILL leaves nothing behind.
 
-Run as a program, `tether.py PARENT PROGRAM [ARGUMENT…]` asks the kernel to kill this process when PARENT ends,
-then becomes PROGRAM: the wish outlives `exec`, so a program that knows nothing of us (Valkey) is tied too.
+Run as a program, `tether.py PARENT PROGRAM [ARGUMENT…]` asks the kernel to kill it when PARENT ends, then
+becomes PROGRAM: the wish outlives `exec`, so that a program which knows nothing of us (Valkey) is tied too.
 Only Linux has this. Elsewhere our own parts look each second whether their parent is still the same.
 """
 

@@ -1,7 +1,7 @@
 """One spelling of where Valkey is, for the channel layer and for our own clients.
 
-`redis://` and `rediss://` name a server, `unix://` a socket, `sentinel://host:port,host:port/master` the guards
-of one that has replicas, `cluster://host:port` any node of a cluster (pub/sub works through each of them).
+`redis://` and `rediss://` name a server, `unix://` a socket, `sentinel://host:port,host:port/master` the
+guards of one with replicas, `cluster://host:port` any node of a cluster (pub/sub works through each).
 """
 
 from __future__ import annotations

@@ -1,0 +1,43 @@
+"""What Prometheus reads, hop by hop. Each process counts its own; add them up with `sum`.
+
+Labels never hold a user, device or link: their number must stay bounded.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# One change should need milliseconds a hop; an hour-old backfill still falls into a bucket.
+HOP_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.3, 2.6, 5, 10, 30, 60, 600, 3600)
+
+# ── Upstream ──────────────────────────────────────────────────────────────────────────────────────────────
+
+LINKS = Gauge("fleetlight_links", "Upstream links of this worker by state.", ["state"])
+CONNECTS = Counter("fleetlight_upstream_connects_total", "Attempts to connect by outcome.", ["outcome"])
+FRAMES = Counter("fleetlight_upstream_frames_total", "Frames received from AppSync by type.", ["type"])
+
+# ── Bridge, record and feed ───────────────────────────────────────────────────────────────────────────────
+
+COPIES = Counter("fleetlight_copies_total", "Copies of events from upstream by feed.", ["feed"])
+UNDECODABLE = Counter("fleetlight_undecodable_total", "Payloads that nothing could read.", ["feed"])
+BATCH_SECONDS = Histogram("fleetlight_batch_seconds", "Time to record a batch and its feed entries.")
+ENTRIES = Counter("fleetlight_feed_entries_total", "Entries written to feeds.")
+GAPS = Counter("fleetlight_gaps_total", "Gaps closed by outcome.", ["outcome"])
+
+# ── Relay ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+RELAYED = Counter("fleetlight_relayed_total", "Entries copied to Valkey and announced.")
+RELAY_SWEEPS = Counter("fleetlight_relay_swept_total", "Topics whose entries a sweep found unrelayed.")
+RELAY_ERRORS = Counter("fleetlight_relay_errors_total", "Attempts to relay that failed.")
+
+# ── Delivery ──────────────────────────────────────────────────────────────────────────────────────────────
+
+SESSIONS = Gauge("fleetlight_sessions", "Open browser sessions by transport.", ["transport"])
+REFUSED = Counter("fleetlight_sessions_refused_total", "Sessions refused at the door by code.", ["code"])
+CLOSED = Counter("fleetlight_sessions_closed_total", "Sessions closed by us by code.", ["code"])
+DELIVERED = Counter("fleetlight_delivered_total", "Entries sent to browsers.")
+LOST_BY_LAYER = Counter("fleetlight_layer_lost_total", "Entries that a repair brought, not the layer.")
+RESYNCS = Counter("fleetlight_resyncs_total", "Resyncs that browsers were sent by cause.", ["cause"])
+HOP_SECONDS = Histogram(
+    "fleetlight_hop_seconds", "Time of a live event from one hop to the next.", ["hop"], buckets=HOP_BUCKETS
+)
