@@ -1,0 +1,62 @@
+"""Channel names: what the Events API accepts, and which pattern takes in which channel.
+
+https://docs.aws.amazon.com/appsync/latest/eventapi/channel-namespaces.html: one to five segments of 1 to 50 letters,
+digits and dashes, each beginning and ending with a letter or digit; a slash at either end may be left out; names are
+case-sensitive. A subscription may end in ``*``, which takes in every channel below, at any depth.
+"""
+
+from __future__ import annotations
+
+import re
+
+from realtime.appsync.exceptions import ChannelError
+
+MAX_SEGMENTS = 5
+MAX_SEGMENT_LENGTH = 50
+SEGMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?")
+
+
+def parse_channel(text: str) -> str:
+    """Return the channel's one spelling, ``/a/b``. Raises ChannelError, saying which rule the name breaks."""
+    segments = text.removeprefix("/").removesuffix("/").split("/")
+    if len(segments) > MAX_SEGMENTS:
+        raise ChannelError(f"channel {text!r} has {len(segments)} segments; at most {MAX_SEGMENTS} are allowed")
+    for segment in segments:
+        _check(text, segment)
+    return "/" + "/".join(segments)
+
+
+def parse_pattern(text: str) -> str:
+    """As ``parse_channel``, for a subscription: the last segment may be ``*``, if another one comes before it."""
+    stem, slash, last = text.removesuffix("/").rpartition("/")
+    if last != "*":
+        return parse_channel(text)
+    if not stem.removeprefix("/"):
+        raise ChannelError(f"channel {text!r} names no namespace before the wildcard")
+    if stem.removeprefix("/").count("/") + 2 > MAX_SEGMENTS:
+        raise ChannelError(f"channel {text!r} has more than {MAX_SEGMENTS} segments")
+    return parse_channel(stem) + "/*"
+
+
+def matches(pattern: str, channel: str) -> bool:
+    """Tell whether a subscription to ``pattern`` gets what is published to ``channel``; both as parsed above."""
+    if pattern.endswith("/*"):
+        return channel.startswith(pattern[:-1])
+    return pattern == channel
+
+
+def namespace(channel: str) -> str:
+    """Return the first segment of a parsed channel or pattern."""
+    return channel.split("/", 2)[1]
+
+
+def _check(text: str, segment: str) -> None:
+    if not segment:
+        raise ChannelError(f"channel {text!r} has an empty segment")
+    if len(segment) > MAX_SEGMENT_LENGTH:
+        raise ChannelError(f"channel {text!r}: segment {segment[:20]!r}… is longer than {MAX_SEGMENT_LENGTH}")
+    if not SEGMENT.fullmatch(segment):
+        raise ChannelError(
+            f"channel {text!r}: segment {segment!r} may hold letters, digits and inner dashes only"
+            + (" (a wildcard stands last, alone)" if "*" in segment else "")
+        )

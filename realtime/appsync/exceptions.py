@@ -1,0 +1,119 @@
+"""Every error of the wire, each with what it ends and whether another try may help.
+
+AppSyncError
+├── BadEndpoint           an address that can't be an AppSync API (scope: configuration)
+├── ChannelError          a channel name that the service would refuse (scope: subscription)
+├── RemoteError           the service said no
+│   ├── AuthRejected      the credentials, not the request, are at fault
+│   ├── Throttled         too much, too fast: later may work
+│   ├── BadRequest        this request can never work
+│   └── ServiceFault      anything else the service calls an error
+├── RequestTimeout        no answer with this id in time
+└── ConnectionLost        the connection ended under a request; for a publish the outcome is unknown
+
+Whoever handles one asks ``scope`` and ``retryable``; nobody needs an isinstance ladder.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+Scope = Literal["configuration", "connection", "subscription", "request"]
+
+
+class AppSyncError(Exception):
+    """Base of all. ``scope`` is what the error ends; ``retryable`` tells whether a later try may succeed."""
+
+    scope: Scope = "request"
+    retryable: ClassVar[bool] = False
+
+
+class BadEndpoint(AppSyncError):
+    scope: Scope = "configuration"
+
+
+class ChannelError(AppSyncError, ValueError):
+    scope: Scope = "subscription"
+
+
+class RemoteError(AppSyncError):
+    """An error object of the service: ``errorType``, ``message`` and ``errorCode``, each of which may be missing."""
+
+    def __init__(self, kind: str, message: str = "", code: int | None = None, scope: Scope = "request") -> None:
+        super().__init__(f"{kind}: {message}" if message else kind)
+        self.kind = kind
+        self.message = message
+        self.code = code
+        self.scope = scope
+
+
+class AuthRejected(RemoteError):
+    pass
+
+
+class Throttled(RemoteError):
+    retryable = True
+
+
+class BadRequest(RemoteError):
+    pass
+
+
+class ServiceFault(RemoteError):
+    retryable = True
+
+
+class RequestTimeout(AppSyncError):
+    retryable = True
+
+
+class ConnectionLost(AppSyncError):
+    scope: Scope = "connection"
+    retryable = True
+
+
+class WireError(msgspec.Struct, frozen=True, rename="camel"):
+    """One element of a frame's ``errors``. Nothing in it is promised to be there."""
+
+    error_type: str | None = None
+    message: str | None = None
+    error_code: int | None = None
+
+
+AUTH_KINDS = ("Unauthorized", "UnauthorizedException", "NotAuthorizedException", "AccessDeniedException")
+THROTTLE_KINDS = (
+    "LimitExceededError",
+    "MaxSubscriptionsReachedError",
+    "MaxSubscriptionsReachedException",
+    "TooManyRequestsException",
+)
+REQUEST_KINDS = (
+    "BadRequestException",
+    "InvalidInputError",
+    "UnsupportedOperation",
+    "UnknownOperationError",
+    "ResourceNotFound",
+)
+
+
+def from_wire(errors: tuple[WireError, ...], scope: Scope) -> RemoteError:
+    """Return the error that a frame's ``errors`` tell of; the first one speaks for all.
+
+    ``errorType`` decides, by its last part (an older service sent ``package#Name``); then ``errorCode``, which only
+    ``connection_error`` was seen to carry; then a message that is all there is.
+    """
+    first = errors[0] if errors else WireError()
+    kind = (first.error_type or "").rpartition("#")[2] or first.message or "UnknownError"
+    return _class_of(kind, first.error_code, first.message or "")(kind, first.message or "", first.error_code, scope)
+
+
+def _class_of(kind: str, code: int | None, message: str) -> type[RemoteError]:
+    if kind in AUTH_KINDS or code in (401, 403) or "Token expired" in message or "Token has expired" in message:
+        return AuthRejected
+    if kind in THROTTLE_KINDS or code == 429:
+        return Throttled
+    if kind in REQUEST_KINDS or code in (400, 404):
+        return BadRequest
+    return ServiceFault

@@ -1,0 +1,5 @@
+"""A link's life: one connection kept alive by a pure core (``step``) and a thin shell around it (``manager``).
+
+``states`` are the tables, ``model`` the values, ``policy`` the numbers, ``clock`` the time, ``transport`` the socket,
+``connection`` one session on it, ``subscriptions`` what it is to hear, ``credentials`` and ``http`` what it needs.
+"""

@@ -1,0 +1,43 @@
+"""Time, as something that can be handed in: the system's here, one moved by hand in the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Handle(Protocol):
+    def cancel(self) -> None:
+        """Disarm; harmless after it fired."""
+
+
+class Clock(Protocol):
+    """``monotonic`` stops while the machine sleeps, ``boottime`` does not, ``wall`` may jump."""
+
+    def monotonic(self) -> float: ...
+
+    def boottime(self) -> float: ...
+
+    def wall(self) -> float: ...
+
+    def call_at(self, deadline: float, callback: Callable[[], None]) -> Handle:
+        """Call back at a monotonic time, or as soon as possible after it."""
+
+
+class SystemClock:
+    """The machine's clock; timers are those of the running loop, whose time is monotonic."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def boottime(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
+
+    def wall(self) -> float:
+        return time.time()
+
+    def call_at(self, deadline: float, callback: Callable[[], None]) -> Handle:
+        loop = asyncio.get_running_loop()
+        return loop.call_at(loop.time() + deadline - time.monotonic(), callback)

@@ -1,0 +1,212 @@
+"""One session on one socket, from token to end: the joint between the sans-I/O session and the manager."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Protocol
+
+from realtime.appsync.auth import Authorization
+from realtime.appsync.endpoint import Endpoint
+from realtime.appsync.events_session import Accepted, Data, EventsSession, Rejected, SubscriptionChanged, Trouble
+from realtime.appsync.exceptions import AuthRejected, Throttled
+from realtime.upstream.clock import Clock, Handle
+from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
+from realtime.upstream.manager import Sink
+from realtime.upstream.model import Cause, Dial
+from realtime.upstream.states import Trigger
+from realtime.upstream.subscriptions import Subscription, Subscriptions
+from realtime.upstream.transport import Socket, Transport, TransportError
+
+AUTH_STATUS = (401, 403)
+
+
+class Inlet(Protocol):
+    """Where a link's news go. Everything but ``room`` returns at once."""
+
+    def data(self, feed: str, payload: str) -> None:
+        """One event arrived on a feed's channel."""
+
+    def subscription(self, subscription: Subscription) -> None:
+        """A subscription changed its state."""
+
+    def trouble(self, text: str) -> None:
+        """The service said something that ends nothing, or something that could not be read."""
+
+    async def room(self) -> None:
+        """Wait until there is room for more: this is how a slow database slows the socket."""
+
+
+class Connection:
+    """Runs the sessions of one link, one after the other, as its manager asks."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        transport: Transport,
+        subscriptions: Subscriptions,
+        inlet: Inlet,
+        clock: Clock,
+    ) -> None:
+        self._endpoint = endpoint
+        self._credentials = credentials
+        self._transport = transport
+        self._subscriptions = subscriptions
+        self._inlet = inlet
+        self._clock = clock
+
+    async def run(self, dial: Dial, sink: Sink) -> None:
+        """As Connector.run."""
+        try:
+            authorization = await self._credentials.get(refresh=dial.refresh)
+            session = EventsSession(self._endpoint)
+            socket = await self._transport.open(session.opening(authorization))
+        except TokenRefused as error:
+            sink.post(Trigger.TOKEN_FAILED, cause=Cause("token", str(error)), final=True)
+        except TokenUnavailable as error:
+            sink.post(Trigger.TOKEN_FAILED, cause=Cause("token", str(error)))
+        except TransportError as error:
+            _report(sink, error)
+        else:
+            await _Life(self, session, socket, sink, authorization).run()
+
+
+class _Life:
+    """The time in which a socket is open."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        session: EventsSession,
+        socket: Socket,
+        sink: Sink,
+        authorization: Authorization,
+    ) -> None:
+        self._credentials = connection._credentials
+        self._subscriptions = connection._subscriptions
+        self._inlet = connection._inlet
+        self._clock = connection._clock
+        self._session = session
+        self._socket = socket
+        self._sink = sink
+        self._authorization = authorization
+        self._outgoing: asyncio.Queue[str] = asyncio.Queue()
+        self._timer: Handle | None = None
+        self._refresh: asyncio.Task[None] | None = None
+        self._announced: tuple[bool, int] | None = None
+
+    async def run(self) -> None:
+        writer = asyncio.create_task(self._write(), name="upstream writer")
+        self._sink.post(Trigger.TRANSPORT_UP)
+        self._session.opened()
+        try:
+            self._advance()
+            await self._read()
+        except TransportError as error:
+            self._close(str(error))
+            _report(self._sink, error)
+        finally:
+            self._close("connection closed")
+            await self._end(writer)
+
+    async def _read(self) -> None:
+        session, sink, clock, inlet = self._session, self._sink, self._clock, self._inlet
+        async for text in self._socket:
+            now = clock.monotonic()
+            sink.heard(now)
+            session.receive(text, now)
+            self._advance()
+            await inlet.room()
+
+    async def _write(self) -> None:
+        with suppress(TransportError):  # the reader meets the same end, and reports it
+            while True:
+                await self._socket.send(await self._outgoing.get())
+
+    def _advance(self) -> None:
+        """Hand on what the session has for the others: events, frames to send, the next deadline."""
+        now = self._clock.monotonic()
+        for event in self._session.events_received():
+            if isinstance(event, Data):
+                feed = self._subscriptions.feed_of(event.ident)
+                if feed is not None:
+                    self._inlet.data(feed, event.payload)
+            elif isinstance(event, SubscriptionChanged):
+                self._subscription_changed(event, now)
+            elif isinstance(event, Accepted):
+                self._sink.post(Trigger.ACCEPTED, seconds=event.timeout)
+                self._subscriptions.begin(self._session, self._authorization, now)
+            elif isinstance(event, Rejected):
+                self._rejected(event)
+            elif isinstance(event, Trouble):
+                self._inlet.trouble(event.text)
+        for text in self._session.data_to_send():
+            self._outgoing.put_nowait(text)
+        self._arm()
+
+    def _subscription_changed(self, event: SubscriptionChanged, now: float) -> None:
+        subscription = self._subscriptions.handle(event, now)
+        if subscription is None:
+            return
+        self._inlet.subscription(subscription)
+        if self._subscriptions.wants_new_token and self._refresh is None:
+            self._refresh = asyncio.create_task(self._renew_token(), name="upstream token")
+        refused = self._subscriptions.refused
+        if self._subscriptions.settled and self._announced != (not refused, len(refused)):
+            self._announced = (not refused, len(refused))
+            names = ", ".join(s.feed for s in refused)
+            self._sink.post(Trigger.SYNCED, final=not refused, text=f"refused: {names}" if refused else "")
+
+    def _rejected(self, event: Rejected) -> None:
+        error = event.error
+        cause = Cause("refused by the service", str(error), error.code)
+        auth = isinstance(error, AuthRejected)
+        if isinstance(error, Throttled):
+            cause = Cause("throttled", str(error), error.code, retry_after=1.0)
+        self._sink.post(Trigger.AUTH_REJECTED if auth else Trigger.DROPPED, cause=cause)
+
+    async def _renew_token(self) -> None:
+        """A subscription was refused for its token: get a new one, once, and ask for that feed again."""
+        with suppress(TokenRefused, TokenUnavailable):
+            self._authorization = await self._credentials.get(refresh=True)
+        now = self._clock.monotonic()
+        self._subscriptions.retry_with_new_token(self._session, self._authorization, now)
+        self._refresh = None
+        self._advance()
+
+    # ── Time ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _arm(self) -> None:
+        deadlines = [d for d in (self._session.next_deadline(), self._subscriptions.next_deadline()) if d is not None]
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.call_at(min(deadlines), self._on_timer) if deadlines else None
+
+    def _on_timer(self) -> None:
+        now = self._clock.monotonic()
+        self._session.handle_timer(now)
+        self._subscriptions.retry_due(self._session, self._authorization, now)
+        self._advance()
+
+    # ── The end ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _close(self, reason: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._session.closed(self._clock.monotonic(), reason)
+        self._session.events_received()
+        self._subscriptions.lose()
+
+    async def _end(self, writer: asyncio.Task[None]) -> None:
+        for task in filter(None, (writer, self._refresh)):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await self._socket.close()
+
+
+def _report(sink: Sink, error: TransportError) -> None:
+    """Say what an HTTP answer or a lost connection means: 401 and 403 are about the credentials, nothing else is."""
+    cause = Cause(error.kind, error.text, error.status or error.code, error.retry_after)
+    sink.post(Trigger.AUTH_REJECTED if error.status in AUTH_STATUS else Trigger.DROPPED, cause=cause)

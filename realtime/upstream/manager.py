@@ -1,0 +1,233 @@
+"""The actor around ``step``: one mailbox, one model, one timer; it does what the core asks, and nothing else.
+
+Events are handled in the order of their arrival, each to its end, by whoever posts first: the core never waits, so no
+task is needed to drain the mailbox. What takes time is the session's own task, which the manager starts, cancels and
+joins; everything it tells carries its session's id and means nothing once another one has begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from random import Random
+from typing import Protocol
+
+from realtime.upstream.clock import Clock, Handle
+from realtime.upstream.model import Cause, Close, Dial, Event, Health, Model, Publish, Snapshot
+from realtime.upstream.policy import Policy
+from realtime.upstream.states import Trigger
+from realtime.upstream.step import snapshot, step
+
+logger = logging.getLogger("realtime.upstream")
+
+
+class Sink:
+    """What a session's task has of its manager: a way to tell, under its own id."""
+
+    def __init__(self, manager: Manager, session: int) -> None:
+        self._manager = manager
+        self.session = session
+        self.heard_at: float | None = None
+
+    def post(
+        self, trigger: Trigger, *, cause: Cause | None = None, text: str = "", seconds: float = 0.0, final: bool = False
+    ) -> None:
+        """Tell the manager; ignored once this session is over."""
+        self._manager.post(Event(trigger, self.session, text=text, cause=cause, seconds=seconds, final=final))
+
+    def heard(self, now: float) -> None:
+        """A frame came. Cheap, because it is called for each one."""
+        self.heard_at = now
+        if self._manager.suspect:
+            self.post(Trigger.HEARD)
+
+
+class Connector(Protocol):
+    """Runs one session from token to end."""
+
+    async def run(self, dial: Dial, sink: Sink) -> None:
+        """Fetch the token, dial, greet, subscribe and read until the connection ends, telling ``sink``.
+
+        Cancelling it closes the socket. It raises nothing but what is a fault of ours.
+        """
+
+
+class Manager:
+    """Keeps one link alive. All methods but ``stop`` return at once; call them in the loop."""
+
+    def __init__(self, connector: Connector, policy: Policy, clock: Clock, rng: Random, name: str = "") -> None:
+        self._connector = connector
+        self._policy = policy
+        self._clock = clock
+        self._rng = rng
+        self._log = logging.LoggerAdapter(logger, {"link": name})
+        self._name = name
+        self._model = Model(since=clock.monotonic())
+        self._mailbox: deque[Event] = deque()
+        self._draining = False
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._sink: Sink | None = None
+        self._timer: Handle | None = None
+        self._timer_at: float | None = None
+        self._listeners: list[Callable[[Snapshot], None]] = []
+
+    # ── What may be asked ────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return snapshot(self._model)
+
+    @property
+    def suspect(self) -> bool:
+        return self._model.health is Health.SUSPECT
+
+    @property
+    def heard_at(self) -> float | None:
+        """When the current session's last frame came, in monotonic seconds."""
+        return self._sink.heard_at if self._sink else None
+
+    def listen(self, listener: Callable[[Snapshot], None]) -> None:
+        """Call ``listener`` with every snapshot, in order, none left out. It must return at once and not raise."""
+        self._listeners.append(listener)
+
+    def watch(self) -> Watcher:
+        """Return a slot of its own that holds the newest snapshot: a slow reader misses edges, never the truth."""
+        watcher = Watcher(self.snapshot)
+        self._listeners.append(watcher.put)
+        return watcher
+
+    # ── What may be wanted ───────────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        self.post(Event(Trigger.START))
+
+    def connect_now(self) -> None:
+        """Begin a new connection this instant, whatever the state."""
+        self.post(Event(Trigger.CONNECT_NOW))
+
+    def suspend(self, reason: str, grace: float = 0.0) -> None:
+        """Nobody wants the link: keep it for ``grace`` seconds, then let it go."""
+        self.post(Event(Trigger.SUSPEND, text=reason, seconds=grace))
+
+    def resume(self) -> None:
+        self.post(Event(Trigger.RESUME))
+
+    def shut_gate(self, name: str, reason: str = "") -> None:
+        self.post(Event(Trigger.GATE_LOST, name=name, text=reason))
+
+    def open_gate(self, name: str) -> None:
+        self.post(Event(Trigger.GATE_GAINED, name=name))
+
+    def auth_changed(self, authority: str) -> None:
+        """There are new credentials, of this authority (who they speak for)."""
+        self.post(Event(Trigger.AUTH_CHANGED, text=authority))
+
+    def woke(self, gap: float) -> None:
+        """The machine slept for ``gap`` seconds."""
+        self.post(Event(Trigger.WOKE, seconds=gap))
+
+    async def stop(self, reason: str = "stopped") -> None:
+        """Stop for good, until ``start``; returns when no task, timer or socket is left."""
+        self.post(Event(Trigger.STOP, text=reason))
+        while self._ending:
+            await asyncio.wait(set(self._ending))
+
+    # ── The mailbox ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def post(self, event: Event) -> None:
+        """Take one event. Posting while another is handled only queues it, so the order holds."""
+        self._mailbox.append(event)
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._mailbox:
+                self._handle(self._mailbox.popleft())
+        finally:
+            self._draining = False
+        self._arm()
+
+    def _handle(self, event: Event) -> None:
+        now = self._clock.monotonic()
+        self._model, effects = step(self._model, event, now, self._rng, self._policy)
+        for effect in effects:
+            if isinstance(effect, Dial):
+                self._dial(effect)
+            elif isinstance(effect, Close):
+                self._close(effect.session)
+            elif isinstance(effect, Publish):
+                self._publish(effect.snapshot)
+
+    def _publish(self, current: Snapshot) -> None:
+        self._log.debug("= %s %s %s", self._name, current.state.value, current.reason)
+        for listener in self._listeners:
+            listener(current)
+
+    # ── Sessions ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _dial(self, dial: Dial) -> None:
+        self._sink = Sink(self, dial.session)
+        task = asyncio.get_running_loop().create_task(
+            self._connector.run(dial, self._sink), name=f"link {self._name} session {dial.session}"
+        )
+        self._tasks[dial.session] = task
+        self._ending.add(task)
+        task.add_done_callback(lambda done: self._ended(dial.session, done))
+
+    def _close(self, session: int) -> None:
+        task = self._tasks.pop(session, None)
+        if task is not None:
+            task.cancel()
+
+    def _ended(self, session: int, task: asyncio.Task[None]) -> None:
+        """A session's task is over: if it did not say why, say that it dropped."""
+        self._ending.discard(task)
+        self._tasks.pop(session, None)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None:
+            self._log.error("session %d of link %s failed", session, self._name, exc_info=fault)
+        cause = Cause("internal error", repr(fault)) if fault else Cause("connection ended")
+        self.post(Event(Trigger.DROPPED, session, cause=cause))
+
+    # ── The one timer ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _arm(self) -> None:
+        deadline = min((timer.deadline for timer in self._model.timers), default=None)
+        if deadline == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = None if deadline is None else self._clock.call_at(deadline, self._fire)
+
+    def _fire(self) -> None:
+        """Post the firing of each timer that is due, in the order of their deadlines."""
+        self._timer, self._timer_at = None, None
+        now = self._clock.monotonic()
+        due = sorted((t for t in self._model.timers if t.deadline <= now), key=lambda t: (t.deadline, t.token))
+        for timer in due:
+            session = timer.session or None
+            self.post(Event(timer.kind.value, session, token=timer.token, heard=self.heard_at))
+        self._arm()
+
+
+class Watcher:
+    """A conflating slot: ``next`` gives the newest snapshot that was not given yet."""
+
+    def __init__(self, current: Snapshot) -> None:
+        self._current = current
+        self._changed = asyncio.Event()
+        self._changed.set()
+
+    def put(self, current: Snapshot) -> None:
+        self._current = current
+        self._changed.set()
+
+    async def next(self) -> Snapshot:
+        """Wait for a snapshot that is news to this reader, and return it."""
+        await self._changed.wait()
+        self._changed.clear()
+        return self._current

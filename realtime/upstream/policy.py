@@ -1,0 +1,139 @@
+"""The numbers of a connection: how long to wait, how often to try, when to believe that it holds.
+
+Presets exist by name. Every delay is drawn with an injected generator, so a run can be repeated. Of 10 000 clients
+after an outage, jitter matters far more than the curve: unjittered schedules arrive all at once, time after time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Protocol
+
+BACKOFF_FLOOR = 0.1
+"""No retry comes sooner than this, whatever a jitter draws."""
+
+
+class Backoff(Protocol):
+    """A schedule of delays."""
+
+    def delay(self, attempt: int, rng: Random) -> float:
+        """Return the seconds to wait before try number ``attempt`` (1 = the first one after a failure)."""
+
+    def bounds(self, attempt: int) -> tuple[float, float]:
+        """Return the interval in which ``delay`` lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class FullJitter:
+    """U(0, min(cap, base · factor^(attempt - 1))), never below the floor; the first wait is U(0, ``first``)."""
+
+    base: float = 0.5
+    factor: float = 2.0
+    cap: float = 30.0
+    first: float = 1.0
+
+    def bounds(self, attempt: int) -> tuple[float, float]:
+        # The exponent is bounded, or a month of failures would overflow.
+        upper = self.first if attempt <= 1 else min(self.cap, self.base * self.factor ** min(attempt - 1, 64))
+        return BACKOFF_FLOOR, max(upper, BACKOFF_FLOOR)
+
+    def delay(self, attempt: int, rng: Random) -> float:
+        lower, upper = self.bounds(attempt)
+        return max(lower, rng.uniform(0, upper))
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    seconds: float
+
+    def bounds(self, attempt: int) -> tuple[float, float]:
+        return self.seconds, self.seconds
+
+    def delay(self, attempt: int, rng: Random) -> float:
+        return self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Exponential:
+    """min(cap, base · factor^(attempt - 1)) seconds, plus up to ``jitter`` of them."""
+
+    base: float
+    factor: float = 2.0
+    cap: float = 60.0
+    jitter: float = 0.0
+
+    def bounds(self, attempt: int) -> tuple[float, float]:
+        delay = min(self.cap, self.base * self.factor ** min(attempt - 1, 64))
+        return delay, delay + self.jitter
+
+    def delay(self, attempt: int, rng: Random) -> float:
+        lower, upper = self.bounds(attempt)
+        return rng.uniform(lower, upper)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """A list of delays, then the tail's; each varied by up to ``spread`` of itself, or clients would march in step."""
+
+    delays: tuple[float, ...]
+    tail: float
+    spread: float = 0.1
+
+    def bounds(self, attempt: int) -> tuple[float, float]:
+        delay = self.delays[attempt - 1] if attempt <= len(self.delays) else self.tail
+        return delay * (1 - self.spread), delay * (1 + self.spread)
+
+    def delay(self, attempt: int, rng: Random) -> float:
+        return rng.uniform(*self.bounds(attempt))
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """min(cap, base + slope · attempt^1.5), then cap + U(0, tail)."""
+
+    base: float = 0.2
+    slope: float = 0.4
+    cap: float = 8.0
+    tail: float = 5.0
+
+    def bounds(self, attempt: int) -> tuple[float, float]:
+        delay = self.base + self.slope * float(attempt) ** 1.5
+        return (delay, delay) if delay < self.cap else (self.cap, self.cap + self.tail)
+
+    def delay(self, attempt: int, rng: Random) -> float:
+        return rng.uniform(*self.bounds(attempt))
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything that may be set about one connection; times in seconds.
+
+    ``stable_after`` is the gate: only a connection that stayed open this long resets the count of attempts, or a
+    server that accepts and drops would be dialled without pause. ``suspect_after`` and the service's own time-out
+    judge by any frame. ``max_attempts`` none means for ever.
+    """
+
+    backoff: Backoff = field(default_factory=FullJitter)
+    max_attempts: int | None = None
+    stable_after: float = 30.0
+    connect_timeout: float = 10.0
+    auth_timeout: float = 10.0
+    sync_timeout: float = 15.0
+    suspect_after: float = 65.0
+    resume_spread: float = 1.0
+    slept_for: float = 2.0
+
+
+PRESETS: dict[str, Policy] = {
+    "full-jitter": Policy(),
+    "exponential-5": Policy(backoff=Exponential(2.0), max_attempts=5),
+    "fixed-10s": Policy(backoff=Fixed(10.0), stable_after=0.0),
+    "amplify": Policy(backoff=Steps((5.0,), tail=60.0)),
+    "power": Policy(backoff=Power()),
+}
+
+
+def preset(name: str, **changes: float | int | None) -> Policy:
+    """Return a preset with single values changed. Raises KeyError for an unknown name."""
+    return replace(PRESETS[name], **changes)  # type: ignore[arg-type]

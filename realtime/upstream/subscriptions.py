@@ -1,0 +1,123 @@
+"""What a link is to hear, and how far it is: wanted against actual, brought together anew by each session.
+
+Pure like the session it drives: ``now`` comes in, one deadline goes out. A failure of one subscription never touches
+its siblings or the connection. What the service throttles is retried with full jitter; what it refuses for the
+credentials is retried once with a token that was forced to be new; what can never work stays refused until the next
+session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+from realtime.appsync.auth import Authorization
+from realtime.appsync.events_session import EventsSession, SubscriptionChanged
+from realtime.appsync.exceptions import AppSyncError, AuthRejected
+from realtime.appsync.states import SubscriptionState
+from realtime.upstream.policy import FullJitter
+
+RETRY = FullJitter(base=0.5, cap=30.0, first=0.5)
+
+
+@dataclass(slots=True)
+class Subscription:
+    """One wanted feed: ``status`` is ``wanted``, ``subscribing``, ``live``, ``retrying`` or ``refused``."""
+
+    feed: str
+    channel: str
+    status: str = "wanted"
+    ident: str = ""
+    attempts: int = 0
+    retry_at: float | None = None
+    refreshed: bool = False
+    error: str = ""
+    live_since: float | None = None
+
+
+class Subscriptions:
+    """The wanted feeds of one link, by name, with the state each has on the current session."""
+
+    def __init__(self, wanted: dict[str, str], rng: Random) -> None:
+        self._by_feed = {feed: Subscription(feed, channel) for feed, channel in wanted.items()}
+        self._by_ident: dict[str, Subscription] = {}
+        self._rng = rng
+
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(self._by_feed.values())
+
+    def feed_of(self, ident: str) -> str | None:
+        """Return the feed whose live or pending subscription has this id."""
+        subscription = self._by_ident.get(ident)
+        return subscription.feed if subscription else None
+
+    @property
+    def settled(self) -> bool:
+        """Whether every feed has its answer: live, or refused until the next session."""
+        return all(s.status in ("live", "refused") for s in self._by_feed.values())
+
+    @property
+    def refused(self) -> list[Subscription]:
+        return [s for s in self._by_feed.values() if s.status == "refused"]
+
+    @property
+    def wants_new_token(self) -> bool:
+        """Whether a feed waits for a token that was forced to be new."""
+        return any(s.status == "retrying" and s.retry_at is None for s in self._by_feed.values())
+
+    def begin(self, session: EventsSession, authorization: Authorization, now: float) -> None:
+        """Ask for everything on a session that was just accepted."""
+        self._by_ident.clear()
+        for subscription in self._by_feed.values():
+            subscription.attempts, subscription.refreshed = 0, False
+            self._ask(subscription, session, authorization, now)
+
+    def lose(self) -> None:
+        """The session is over: nothing is live, everything is still wanted."""
+        self._by_ident.clear()
+        for subscription in self._by_feed.values():
+            subscription.status, subscription.retry_at, subscription.live_since = "wanted", None, None
+
+    def handle(self, event: SubscriptionChanged, now: float) -> Subscription | None:
+        """Take one change of the session; return the feed's subscription, or none if it is not one of ours now."""
+        subscription = self._by_ident.get(event.ident)
+        if subscription is None:
+            return None
+        if event.state is SubscriptionState.LIVE:
+            subscription.status, subscription.error, subscription.live_since = "live", "", now
+        elif event.state in (SubscriptionState.REFUSED, SubscriptionState.TIMED_OUT):
+            del self._by_ident[event.ident]
+            self._fail(subscription, event.error, now)
+        return subscription
+
+    def retry_due(self, session: EventsSession, authorization: Authorization, now: float) -> None:
+        """Ask again for the feeds whose time has come."""
+        for subscription in self._by_feed.values():
+            if subscription.retry_at is not None and subscription.retry_at <= now:
+                self._ask(subscription, session, authorization, now)
+
+    def retry_with_new_token(self, session: EventsSession, authorization: Authorization, now: float) -> None:
+        """Ask again for the feeds that waited for a new token."""
+        for subscription in self._by_feed.values():
+            if subscription.status == "retrying" and subscription.retry_at is None:
+                subscription.refreshed = True
+                self._ask(subscription, session, authorization, now)
+
+    def next_deadline(self) -> float | None:
+        return min((s.retry_at for s in self._by_feed.values() if s.retry_at is not None), default=None)
+
+    def _ask(self, s: Subscription, session: EventsSession, authorization: Authorization, now: float) -> None:
+        s.status, s.retry_at, s.live_since = "subscribing", None, None
+        s.ident = session.subscribe(s.channel, authorization, now)
+        self._by_ident[s.ident] = s
+
+    def _fail(self, s: Subscription, error: AppSyncError | None, now: float) -> None:
+        s.error, s.live_since = str(error or "refused"), None
+        s.attempts += 1
+        if isinstance(error, AuthRejected) and not s.refreshed:
+            s.status, s.retry_at = "retrying", None
+        elif error is not None and error.retryable:
+            s.status, s.retry_at = "retrying", now + RETRY.delay(s.attempts, self._rng)
+        else:
+            s.status, s.retry_at = "refused", None

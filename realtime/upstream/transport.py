@@ -1,0 +1,139 @@
+"""The socket: one WebSocket connection, opened and closed, with no policy of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.typing import Subprotocol
+
+from realtime.appsync.events_session import Opening
+
+MAX_FRAME = 4 * 1024 * 1024
+"""Bytes in one frame: an event may have 240 kB, and JSON in JSON can multiply its quotes and backslashes."""
+
+PING_EVERY = 20.0
+"""Seconds between WebSocket pings. They find a half-open connection long before the service's 300 s do."""
+
+CLOSE_TIMEOUT = 3.0
+
+
+class TransportError(Exception):
+    """The connection could not be had, or is over. ``status`` is set if HTTP answered, ``code`` if a close frame."""
+
+    def __init__(
+        self, kind: str, text: str = "", *, status: int | None = None, code: int | None = None, retry_after: float = 0.0
+    ) -> None:
+        super().__init__(f"{kind}: {text}" if text else kind)
+        self.kind = kind
+        self.text = text
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+
+
+class Socket(Protocol):
+    """An open connection."""
+
+    async def send(self, text: str) -> None:
+        """Send one text frame; raises TransportError when the connection is over."""
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        """Give the frames that arrive; raises TransportError when the connection ends, however it does."""
+
+    async def close(self) -> None:
+        """Close it, within ``CLOSE_TIMEOUT`` seconds; idempotent."""
+
+
+class Transport(Protocol):
+    async def open(self, opening: Opening) -> Socket:
+        """Return an open connection on which the server selected the right subprotocol; raises TransportError."""
+
+
+class WebSocketTransport:
+    """Connections by the websockets library. ``tls`` is none for ``ws://``, and may hold a pinned CA."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+
+    async def open(self, opening: Opening) -> Socket:
+        try:
+            connection = await connect(
+                opening.url,
+                subprotocols=[Subprotocol(name) for name in opening.subprotocols],
+                ssl=self._tls if opening.url.startswith("wss:") else None,
+                compression=None,
+                max_size=MAX_FRAME,
+                open_timeout=None,
+                ping_interval=PING_EVERY,
+                ping_timeout=PING_EVERY,
+                close_timeout=CLOSE_TIMEOUT,
+                proxy=None,
+            )
+        except InvalidStatus as error:
+            raise _refused(error) from None
+        except (InvalidHandshake, InvalidURI, OSError, EOFError) as error:
+            raise TransportError("connect failed", _name(error)) from None
+        if connection.subprotocol != opening.selected:
+            await connection.close()
+            raise TransportError("connect failed", f"the server selected the subprotocol {connection.subprotocol!r}")
+        return _WebSocket(connection)
+
+
+class _WebSocket:
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    async def send(self, text: str) -> None:
+        try:
+            await self._connection.send(text)
+        except ConnectionClosed as error:
+            raise _ended(error) from None
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        try:
+            while True:
+                message = await self._connection.recv()
+                yield message if isinstance(message, str) else message.decode(errors="replace")
+        except ConnectionClosed as error:
+            raise _ended(error) from None
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Return a context that trusts the system's authorities, or only those of ``ca_file``."""
+    return ssl.create_default_context(cafile=ca_file or None)
+
+
+def _refused(error: InvalidStatus) -> TransportError:
+    response = error.response
+    after = response.headers.get("Retry-After", "")
+    text = bytes(response.body or b"")[:200].decode(errors="replace").strip()
+    return TransportError(
+        f"HTTP {response.status_code}",
+        text or response.reason_phrase,
+        status=response.status_code,
+        retry_after=float(after) if after.isdigit() else 0.0,
+    )
+
+
+def _ended(error: ConnectionClosed) -> TransportError:
+    """Say how it ended. The code says nothing of health: the service was seen to close normally on failure."""
+    received = error.rcvd
+    if received is not None:
+        return TransportError("closed by the service", received.reason or f"code {received.code}", code=received.code)
+    if error.sent is not None and error.sent.reason == "keepalive ping timeout":
+        return TransportError("ping timeout", f"no pong within {PING_EVERY:g} s")
+    return TransportError("connection lost", "it ended without a close frame")
+
+
+def _name(error: BaseException) -> str:
+    if isinstance(error, asyncio.TimeoutError):
+        return "timed out"
+    return str(error) or type(error).__name__
