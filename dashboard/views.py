@@ -1,0 +1,166 @@
+"""The viewers' pages: each is right by itself, and says as of when; the browser only keeps it right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from dashboard import access, entities, fleet, forms, freshness, live, timeline, upstream
+from dashboard.entities import Entity
+from dashboard.models import User
+
+ROWS = 1000  # a page holds at most this many; above it the filters are applied by the server alone
+RECENT = 14
+
+
+def live_page(template: str) -> Callable:
+    """Make a page of the signed-in person: its cursor is read first, then what the view returns, then its path."""
+
+    def decorate(view: Callable[..., dict[str, Any]]) -> Callable[..., HttpResponse]:
+        @require_safe
+        @never_cache
+        @login_required
+        @wraps(view)
+        def page(request: HttpRequest, **kwargs: str) -> HttpResponse:
+            doors = live.begin(request.user)
+            context = view(request, **kwargs)
+            now = upstream.now_us()
+            link = upstream.own_link(request.user)
+            reason = link.freshness(now)
+            standing = {
+                "live": doors,
+                "now": now,
+                "link": link,
+                "fresh": reason,
+                "is_current": reason is freshness.Reason.CURRENT,
+                "why": freshness.EXPLANATIONS[reason],
+                "fresh_label": freshness.LABELS[reason],
+            }
+            return render(request, template, standing | context)
+
+        return page
+
+    return decorate
+
+
+@live_page("dashboard/overview.html")
+def overview(request: HttpRequest) -> dict[str, Any]:
+    devices = _read(request.user, "device/")
+    organizations = _read(request.user, "organization/")
+    names = {entity.key: entity for entity in (*devices, *organizations, *_read(request.user, "archive/"))}
+    return {
+        "counts": fleet.count(devices),
+        "sites": fleet.sites(devices),
+        "organizations": organizations,
+        "activity": [(row, names.get(row.key)) for row in timeline.recent(request.user, RECENT)],
+    }
+
+
+@live_page("dashboard/devices.html")
+def devices(request: HttpRequest) -> dict[str, Any]:
+    everything = _read(request.user, "device/")
+    form = forms.DeviceFilter(request.GET, sites=fleet.sites(everything))
+    page = Paginator(fleet.select(everything, form.wanted()), ROWS).get_page(request.GET.get("page"))
+    return {
+        "form": form,
+        "page": page,
+        "total": len(everything),
+        "complete": len(everything) <= ROWS,
+        "filtered": any(form.wanted().get(name) for name in ("q", "status", "site")),
+    }
+
+
+@live_page("dashboard/device.html")
+def device(request: HttpRequest, org_id: str, device_id: str) -> dict[str, Any]:
+    entity = _one(request.user, f"device/{org_id}/{device_id}")
+    archives = [row for row in _read(request.user, f"archive/{org_id}/") if row.get("deviceId") == device_id]
+    return {
+        "device": entity,
+        "organization": _find(request.user, f"organization/{org_id}"),
+        "archives": archives,
+        "timeline": timeline.of_entity(request.user, entity.key),
+        "strip": timeline.strip(entity.key, request.user, upstream.now_us()),
+    }
+
+
+@require_safe
+@login_required
+def device_by_id(request: HttpRequest, device_id: str) -> HttpResponse:
+    """The short address. An id is unique in its organisation only: where two match, the list shows both."""
+    keys = [row.key for row in access.visible(request.user, "device/") if row.key.endswith(f"/{device_id}")]
+    if not keys:
+        raise Http404
+    if len(keys) > 1:
+        return redirect(f"/devices/?q={device_id}")
+    return device(request, org_id=keys[0].split("/")[1], device_id=device_id)
+
+
+@live_page("dashboard/archives.html")
+def archives(request: HttpRequest) -> dict[str, Any]:
+    form = forms.ArchiveFilter(request.GET)
+    wanted = form.wanted()
+    devices = {row.key: row for row in _read(request.user, "device/")}
+    everything = _read(request.user, "archive/")
+    rows = [(row, devices.get(f"device/{row.org_id}/{row.get('deviceId')}")) for row in everything]
+    found = [pair for pair in rows if _archive_matches(*pair, wanted)]
+    return {
+        "form": form,
+        "page": Paginator(found, ROWS).get_page(request.GET.get("page")),
+        "total": len(everything),
+        "filtered": any(wanted.values()),
+    }
+
+
+@live_page("dashboard/organization.html")
+def organization(request: HttpRequest) -> dict[str, Any]:
+    organizations = _read(request.user, "organization/")
+    roles = {row.org_id: row.role for row in access.memberships(request.user)}
+    people = {user.subject: user for user in User.objects.filter(subject__in=_subjects(request.user))}
+    shown = [
+        {
+            "organization": entity,
+            "role": roles.get(entity.id, ""),
+            "devices": access.visible(request.user, f"device/{entity.id}/").count(),
+            "members": [(member, people.get(member.id)) for member in _read(request.user, f"member/{entity.id}/")],
+        }
+        for entity in organizations
+    ]
+    return {"organizations": shown}
+
+
+@live_page("dashboard/connection.html")
+def connection(request: HttpRequest) -> dict[str, Any]:
+    return {"gaps": timeline.gaps(request.user, upstream.now_us() - timeline.DAY_US)}
+
+
+def _read(user: User, prefix: str) -> list[Entity]:
+    return entities.by_name(entities.read(access.fields(user, prefix)).values())
+
+
+def _one(user: User, key: str) -> Entity:
+    """The entity of that key; for whoever may not see it, it does not exist."""
+    if not access.may_see(user, key):
+        raise Http404
+    return _find(user, key) or Entity(key)
+
+
+def _find(user: User, key: str) -> Entity | None:
+    return entities.read(access.fields_of(user, key)).get(key)
+
+
+def _subjects(user: User) -> list[str]:
+    return [row.key.rpartition("/")[2] for row in access.visible(user, "member/")]
+
+
+def _archive_matches(archive: Entity, device: Entity | None, wanted: dict[str, str]) -> bool:
+    text = f"{archive.name} {archive.id} {device.name if device else archive.get('deviceId')}".casefold()
+    state = wanted.get("state")
+    return wanted.get("q", "").casefold() in text and (not state or archive.get("state") == state)
