@@ -1,0 +1,28 @@
+"""Fixtures for all tests."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from django.conf import settings
+
+from tests.valkey import ValkeyServer
+
+
+@pytest.fixture(scope="session")
+def valkey_server():
+    """The server at the address that the settings name."""
+    server = ValkeyServer(Path(urlsplit(settings.REDIS_URL).path))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def valkey(valkey_server):
+    """A running, empty Valkey at the configured address. A test may kill and restart it."""
+    if valkey_server.process.poll() is not None:
+        valkey_server.start()
+    with valkey_server.client() as client:
+        client.flushall()
+    return valkey_server
