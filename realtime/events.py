@@ -119,6 +119,15 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     received: int
 
 
+class Recording(msgspec.Struct):
+    """What recording a batch came to: the drafts for the feed, and whose view became narrower."""
+
+    drafts: list[Draft] = []
+    narrowed: set[int] = set()
+    changed: int = 0
+    refused: int = 0
+
+
 class Entry(msgspec.Struct, frozen=True):
     """A feed entry: one frame of a topic, complete but for the time of its relay."""
 

@@ -92,7 +92,7 @@ async def read_since(
 async def _from_stream(redis: Redis, topic: str, epoch: str, after: int, upto: int) -> list[Entry]:
     """Return what the stream has; ids are unique and rising, so a full count is a range without a hole."""
     try:
-        found = await redis.xrange(stream(topic, epoch), f"{after + 1}-0", f"{upto}-0")
+        found: Any = await redis.xrange(stream(topic, epoch), f"{after + 1}-0", f"{upto}-0")
     except (RedisError, OSError):
         return []
     return [

@@ -28,7 +28,7 @@ class Topic(models.Model):
     access_version = models.BigIntegerField(default=0, help_text="rises when what may be seen changes")
 
     class Meta:
-        indexes = [  # noqa: RUF012  (Django's own way to declare them)
+        indexes = [
             models.Index(fields=["name"], name="topic_unrelayed", condition=Q(relayed__lt=F("head"))),
         ]
 
@@ -99,7 +99,7 @@ class Link(models.Model):
     subscriptions = models.JSONField(default=list, blank=True)
 
     class Meta:
-        permissions = [("operate_link", "Can reconnect, suspend and resume links")]  # noqa: RUF012
+        permissions = [("operate_link", "Can reconnect, suspend and resume links")]
 
     def __str__(self) -> str:
         return self.subject
@@ -140,7 +140,7 @@ class Gap(models.Model):
     note = models.CharField(max_length=300, blank=True)
 
     class Meta:
-        constraints = [  # noqa: RUF012
+        constraints = [
             models.UniqueConstraint(fields=["link", "feed"], condition=Q(outcome="open"), name="one_open_gap"),
         ]
 
@@ -167,7 +167,9 @@ class Credential(models.Model):
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="credential")
     sealed = models.BinaryField(help_text="tokens, encrypted with TOKEN_KEY")
     expires_at = models.BigIntegerField()
-    generation = models.BigIntegerField(default=0, help_text="rises with each sign-in: a refresh of an older one is void")
+    generation = models.BigIntegerField(
+        default=0, help_text="rises with each sign-in: a refresh of an older one is void"
+    )
     refused = models.CharField(max_length=200, blank=True, help_text="why the issuer refused to refresh them")
 
     def __str__(self) -> str:

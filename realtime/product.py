@@ -6,22 +6,21 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
-from django.conf import settings
-
-from realtime.events import Copy, Draft
+from realtime import config
+from realtime.events import Copy, Recording
 from realtime.snapshot import Snapshot
 
 
 class Recorder(Protocol):
     """Writes what arrives from upstream. Both methods run inside the caller's transaction, in a database thread."""
 
-    def record(self, copies: Sequence[Copy], now: int) -> list[Draft]:
-        """Record a batch of copies by the merge rule; return one draft for each copy, in their order."""
+    def record(self, copies: Sequence[Copy], now: int) -> Recording:
+        """Record a batch of copies by the merge rule; one draft for each copy, in their order."""
 
-    def reconcile(self, user_id: int, snapshot: Snapshot, since: int, now: int) -> list[Draft]:
+    def reconcile(self, user_id: int, snapshot: Snapshot, since: int, now: int) -> Recording:
         """Bring the state and this user's visibility to the snapshot.
 
-        Returns a draft for each entity that came, went, or has a field that differed from the snapshot or was
+        There is a draft for each entity that came, went, or has a field that differed from the snapshot or was
         recorded, by whichever link, since ``since`` (µs): what this user's feed may lack.
         """
 
@@ -51,4 +50,4 @@ class Product(Protocol):
 
 def load() -> Product:
     """Return the product that the settings name."""
-    return import_module(settings.FLEETLIGHT_PRODUCT)  # type: ignore[return-value]
+    return import_module(config.load().product)  # type: ignore[return-value]

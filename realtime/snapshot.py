@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from realtime.events import Id
+from realtime.upstream import http
 
 
 class Organization(msgspec.Struct, frozen=True, rename="camel"):
@@ -73,3 +74,33 @@ class SnapshotUnavailable(Exception):
 class SnapshotProvider(Protocol):
     async def fetch(self, headers: Mapping[str, str]) -> Snapshot:
         """Return the view of the user to whom these request headers belong; raises SnapshotUnavailable."""
+
+
+class HttpSnapshots:
+    """Snapshots by GET, page after page, with the user's own token. Every page must be of the same ``asOf``."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def fetch(self, headers: Mapping[str, str]) -> Snapshot:
+        """As SnapshotProvider.fetch."""
+        parts: list[Snapshot] = []
+        try:
+            async for body in http.pages(self._url, headers):
+                parts.append(_decoder.decode(body))
+        except http.HttpError as error:
+            raise SnapshotUnavailable(f"snapshot: {error}") from None
+        except msgspec.DecodeError as error:
+            raise SnapshotUnavailable(f"snapshot: not in the expected form: {error}", retryable=False) from None
+        if len({part.as_of for part in parts}) != 1:
+            raise SnapshotUnavailable("snapshot: its pages are of different times")
+        return Snapshot(
+            parts[0].as_of,
+            parts[0].user,
+            tuple(organization for part in parts for organization in part.organizations),
+            tuple(device for part in parts for device in part.devices),
+            tuple(archive for part in parts for archive in part.archives),
+        )
+
+
+_decoder = msgspec.json.Decoder(Snapshot)

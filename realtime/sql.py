@@ -45,6 +45,6 @@ def fetch(statement: str, values: Sequence[Sequence[Any]], *more: Any) -> list[t
         return list(cursor.fetchall())
 
 
-def lock_rows() -> str:
-    """Return the clause that locks selected rows; SQLite's write transaction holds the whole file already."""
-    return " FOR UPDATE" if connection.vendor == "postgresql" else ""
+def lock_rows(table: str) -> str:
+    """Return the clause that locks the rows of a selected table; SQLite's transaction holds the whole file."""
+    return f" FOR UPDATE OF {table}" if connection.vendor == "postgresql" else ""

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.conf import settings
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.sentinel import Sentinel
 
-from realtime.valkey_address import ValkeyAddress
+from realtime import config
 
 
 def connect() -> Redis:
     """Return a client for the configured server. It connects at first use and again after each loss."""
-    address: ValkeyAddress = settings.VALKEY
-    options: dict[str, Any] = settings.VALKEY_OPTIONS
+    address, options = config.load().valkey, config.load().valkey_options
     if address.sentinels:
         login = {"username": address.username, "password": address.password}
         return Sentinel(list(address.sentinels), **login, **options).master_for(address.master, **login, **options)

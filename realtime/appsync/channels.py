@@ -28,7 +28,7 @@ def parse_channel(text: str) -> str:
 
 def parse_pattern(text: str) -> str:
     """As ``parse_channel``, for a subscription: the last segment may be ``*``, if another one comes before it."""
-    stem, slash, last = text.removesuffix("/").rpartition("/")
+    stem, _, last = text.removesuffix("/").rpartition("/")
     if last != "*":
         return parse_channel(text)
     if not stem.removeprefix("/"):

@@ -1,0 +1,117 @@
+"""Users' upstream tokens at rest: sealed with TOKEN_KEY, one row a user, a new generation with each sign-in.
+
+The newest key seals, every configured one opens, so a key is rotated by putting the new one first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.db import transaction
+
+from realtime import config
+from realtime.database import DatabaseThread
+from realtime.models import Credential, Link
+from realtime.upstream.credentials import TokenRefused, Tokens, TokenUnavailable
+from realtime.upstream.http import TokenIssuer
+
+NO_CREDENTIAL = "not signed in upstream: sign in again"
+
+
+class _Sealed(msgspec.Struct, array_like=True):
+    id_token: str
+    access_token: str
+    refresh_token: str
+    expires_at: float
+    issued_at: float
+
+
+def issuer() -> TokenIssuer:
+    """Return the configured issuer."""
+    settings = config.load().issuer
+    return TokenIssuer(settings.token_url, settings.client_id, settings.client_secret)
+
+
+def sign_in(user: Any, username: str, password: str) -> str:
+    """Fetch a local account's upstream tokens and make its link wanted; return why it failed, or nothing.
+
+    The sign-in itself does not depend on it: without tokens the user sees what is recorded, and why it isn't live.
+    """
+    if not user.subject:
+        return "this account has no upstream subject"
+    Link.objects.get_or_create(user=user, defaults={"subject": user.subject})
+    if not config.load().issuer.token_url:
+        return "no issuer is configured (OIDC_TOKEN_URL)"
+    try:
+        tokens = issuer().password(username, password)
+    except (TokenRefused, TokenUnavailable) as error:
+        return str(error)
+    store(user.pk, tokens)
+    return ""
+
+
+def store(user_id: int, tokens: Tokens) -> None:
+    """Keep the tokens of a new sign-in."""
+    with transaction.atomic():
+        row, _ = Credential.objects.select_for_update().get_or_create(
+            user_id=user_id, defaults={"sealed": b"", "expires_at": 0}
+        )
+        row.sealed, row.expires_at = _seal(tokens), int(tokens.expires_at * 1e6)
+        row.generation, row.refused = row.generation + 1, ""
+        row.save()
+
+
+def refuse(user_id: int, reason: str) -> None:
+    """Note that this user's tokens are worth nothing any more, until the next sign-in."""
+    Credential.objects.filter(user_id=user_id).update(refused=reason[:200])
+
+
+class DatabaseVault:
+    """One user's tokens for the worker that owns the link; as upstream.credentials.Vault."""
+
+    def __init__(self, user_id: int, database: DatabaseThread) -> None:
+        self._user_id = user_id
+        self._database = database
+
+    async def load(self) -> Tokens:
+        return await self._database.run(self._load)
+
+    async def save(self, tokens: Tokens) -> bool:
+        return await self._database.run(self._save, tokens)
+
+    async def refuse(self, generation: int, reason: str) -> None:
+        await self._database.run(self._refuse, generation, reason)
+
+    def _load(self) -> Tokens:
+        row = Credential.objects.filter(user_id=self._user_id).first()
+        if row is None:
+            raise TokenRefused(NO_CREDENTIAL)
+        if row.refused:
+            raise TokenRefused(row.refused)
+        return _open(bytes(row.sealed), row.generation)
+
+    def _save(self, tokens: Tokens) -> bool:
+        mine = Credential.objects.filter(user_id=self._user_id, generation=tokens.generation)
+        return bool(mine.update(sealed=_seal(tokens), expires_at=int(tokens.expires_at * 1e6)))
+
+    def _refuse(self, generation: int, reason: str) -> None:
+        Credential.objects.filter(user_id=self._user_id, generation=generation).update(refused=reason[:200])
+
+
+def _keys() -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in config.load().token_keys])
+
+
+def _seal(tokens: Tokens) -> bytes:
+    kept = _Sealed(tokens.id_token, tokens.access_token, tokens.refresh_token, tokens.expires_at, tokens.issued_at)
+    return _keys().encrypt(msgspec.json.encode(kept))
+
+
+def _open(sealed: bytes, generation: int) -> Tokens:
+    try:
+        kept = msgspec.json.decode(_keys().decrypt(sealed), type=_Sealed)
+    except InvalidToken:
+        raise TokenRefused("the stored tokens were sealed with another TOKEN_KEY: sign in again") from None
+    return Tokens(kept.id_token, kept.access_token, kept.refresh_token, kept.expires_at, kept.issued_at, generation)

@@ -1,0 +1,60 @@
+"""Payload → event → copy. What can't be decoded is an error with its place in the payload, never a loss in silence."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+import msgspec
+
+from realtime.events import Copy, Event
+from realtime.feeds import ABSENT, BY_NAME, FEEDS, Feed
+from realtime.merge import canonical
+
+
+class Undecodable(ValueError):
+    """A payload that is not what its feed holds; the text says what is wrong, and where."""
+
+
+_decoders = {feed.name: msgspec.json.Decoder(feed.event) for feed in FEEDS}
+
+
+def decode(feed_name: str, payload: str) -> Event:
+    """Return the event in a payload of the Events dialect; raises Undecodable.
+
+    The channel decides which event it is; a payload that calls itself by another feed's name is refused, because
+    whoever published it was mistaken about one of the two.
+    """
+    feed = BY_NAME[feed_name]
+    try:
+        event = _decoders[feed_name].decode(payload)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise Undecodable(str(error)) from error
+    if event.event_type not in (None, feed.event_type, feed.name):
+        raise Undecodable(f"eventType is {event.event_type!r}, not {feed.event_type!r} - at `$.eventType`")
+    return event
+
+
+def copy_of(feed_name: str, event: Event, *, user_id: int, received: int, source: str) -> Copy:
+    """Return the event as this user's copy. ``received`` is in microseconds."""
+    feed: Feed = BY_NAME[feed_name]
+    fields = tuple((name, canonical(value)) for name, value in feed.fields(event).items() if value is not ABSENT)
+    return Copy(
+        user_id=user_id,
+        feed=feed_name,
+        event_type=feed.event_type,
+        key=feed.key(event),
+        fields=fields,
+        time=None if event.timestamp is None else _microseconds(event),
+        received=received,
+        source=source,
+        urgent=feed.urgent(event),
+    )
+
+
+def _microseconds(event: Event) -> int:
+    """Return the source's time; one without a zone is UTC, as AWS writes its times."""
+    moment = event.timestamp
+    assert moment is not None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1_000_000)

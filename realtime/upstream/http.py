@@ -1,0 +1,145 @@
+"""What is asked over HTTP: tokens from an issuer, pages of a snapshot, a publish. One place for what answers mean."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx
+import msgspec
+
+from realtime.upstream.credentials import TokenRefused, Tokens, TokenUnavailable
+
+TIMEOUT = httpx.Timeout(10.0)
+
+FINAL_GRANT_ERRORS = ("invalid_grant", "invalid_client", "unauthorized_client")
+"""OAuth errors (RFC 6749, 5.2) that another try with the same input can't mend."""
+
+
+class HttpError(Exception):
+    """A request that failed; ``status`` is none when there was no answer."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class _TokenAnswer(msgspec.Struct):
+    access_token: str
+    expires_in: float
+    id_token: str = ""
+    refresh_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIssuer:
+    """An OAuth token endpoint. A client id and secret are sent as form fields, as public clients do too."""
+
+    url: str
+    client_id: str
+    client_secret: str = field(repr=False, default="")
+
+    def password(self, username: str, password: str) -> Tokens:
+        """Return tokens for a local account's name and password, synchronously: it is part of a sign-in request.
+
+        Raises TokenRefused or TokenUnavailable.
+        """
+        form = self._form("password", username=username, password=password, scope="openid offline_access")
+        try:
+            return _tokens(httpx.post(self.url, data=form, timeout=TIMEOUT, trust_env=False))
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from None
+
+    async def refresh(self, refresh_token: str) -> Tokens:
+        """As upstream.credentials.Issuer.refresh."""
+        form = self._form("refresh_token", refresh_token=refresh_token)
+        try:
+            async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
+                return _tokens(await client.post(self.url, data=form))
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from None
+
+    def _form(self, grant: str, **fields: str) -> dict[str, str]:
+        form = {"grant_type": grant, "client_id": self.client_id, **fields}
+        return form | ({"client_secret": self.client_secret} if self.client_secret else {})
+
+
+async def pages(url: str, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
+    """Give the bodies of a paged resource, following ``next`` until a page has none; raises HttpError."""
+    following: str | None = url
+    async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, headers=dict(headers)) as client:
+        while following:
+            try:
+                response = await client.get(following)
+            except httpx.HTTPError as error:
+                raise HttpError(f"no answer ({_name(error)})") from None
+            if response.status_code != 200:
+                raise HttpError(f"HTTP {response.status_code}: {response.text[:200]}", response.status_code)
+            yield response.content
+            following = _next(url, response)
+
+
+async def publish(url: str, headers: Mapping[str, str], body: str) -> dict[str, Any]:
+    """POST a publish and return its answer; raises HttpError with the service's own words."""
+    try:
+        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
+            response = await client.post(
+                url, content=body.encode(), headers={"content-type": "application/json", **headers}
+            )
+    except httpx.HTTPError as error:
+        raise HttpError(f"no answer ({_name(error)}): the outcome is unknown") from None
+    if response.status_code != 200:
+        raise HttpError(f"HTTP {response.status_code}: {response.text[:300]}", response.status_code)
+    return dict(response.json())
+
+
+def _next(url: str, response: httpx.Response) -> str | None:
+    try:
+        following = msgspec.json.decode(response.content).get("next")
+    except (msgspec.DecodeError, AttributeError) as error:
+        raise HttpError(f"the answer is not a JSON object: {error}") from None
+    if not following:
+        return None
+    parts = httpx.URL(url)
+    address = urljoin(url, following) if "/" in str(following) else str(parts.copy_merge_params({"next": following}))
+    if httpx.URL(address).host != parts.host:
+        raise HttpError(f"its next page is on another host ({httpx.URL(address).host}): not followed")
+    return address
+
+
+def _tokens(response: httpx.Response) -> Tokens:
+    if response.status_code != 200:
+        raise _refusal(response)
+    try:
+        answer = msgspec.json.decode(response.content, type=_TokenAnswer)
+    except msgspec.DecodeError as error:
+        raise TokenUnavailable(f"the issuer's answer could not be read: {error}") from None
+    now = time.time()
+    return Tokens(
+        answer.id_token or answer.access_token,
+        answer.access_token,
+        answer.refresh_token,
+        expires_at=now + answer.expires_in,
+        issued_at=now,
+    )
+
+
+def _refusal(response: httpx.Response) -> Exception:
+    try:
+        body = response.json()
+        error, text = str(body.get("error", "")), str(body.get("error_description", ""))
+    except (ValueError, AttributeError):
+        error, text = "", ""
+    said = f"HTTP {response.status_code} {error} {text}".strip()
+    return TokenRefused(said) if error in FINAL_GRANT_ERRORS else TokenUnavailable(f"the issuer answered {said}")
+
+
+def _unreachable(error: httpx.HTTPError) -> TokenUnavailable:
+    return TokenUnavailable(f"the issuer can't be reached ({_name(error)})")
+
+
+def _name(error: Exception) -> str:
+    return str(error) or type(error).__name__
