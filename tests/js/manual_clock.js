@@ -3,7 +3,7 @@ export class ManualClock {
   #now;
   #timers = [];
 
-  constructor(now = 1_000_000) {
+  constructor(now = Date.UTC(2026, 0, 1, 12)) {
     this.#now = now;
   }
 
