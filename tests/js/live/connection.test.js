@@ -197,7 +197,7 @@ test("a WebSocket that opens and is held up on the way: the next transport", () 
 
 test("a WebSocket that stalls again and again: the next transport", () => {
   const world = proven();
-  world.clock.advance(HEARTBEAT_MS + PONG_MS);
+  world.clock.advance(HEARTBEAT_MS + PONG_MS - STABLE_MS);
   world.clock.advance(250);
   world.ws.last.hello();
   world.clock.advance(HEARTBEAT_MS + PONG_MS);
