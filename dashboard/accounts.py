@@ -5,18 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth import views
+from django.http import HttpResponse
 
 from dashboard import demo
 from dashboard.forms import SignInForm
+from realtime import credentials
 
 
 class SignIn(views.LoginView):
-    """A local account's form; axes throttles it."""
+    """A local account's form; axes throttles it. The same password gets the person's upstream tokens.
+
+    Whose upstream tokens can't be had is signed in all the same: what was recorded is still theirs to see, and
+    they are told why it is not live.
+    """
 
     template_name = "registration/login.html"
     authentication_form = SignInForm
     redirect_authenticated_user = True
+
+    def form_valid(self, form: SignInForm) -> HttpResponse:
+        response = super().form_valid(form)
+        problem = credentials.sign_in(form.get_user(), form.cleaned_data["username"], form.cleaned_data["password"])
+        if problem:
+            messages.warning(self.request, f"You are signed in here, but not upstream: {problem}.")
+        return response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         accounts = demo.ACCOUNTS if settings.DEMO else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from django import template
@@ -16,7 +17,7 @@ register = template.Library()
 
 _FIELD = '<span data-field="{}" data-format="{}" data-value="{}" data-version="{}">{}</span>'
 _EMPTY_FIELD = '<span data-field="{}" data-format="{}" data-value="null" data-version="">{}</span>'
-_MOMENT = '<time datetime="{}" data-value="{}"{}>{}</time>'
+_MOMENT = '<time datetime="{}" data-value="{}" title="{}"{}>{}</time>'
 
 
 @register.simple_tag
@@ -38,7 +39,13 @@ def moment(us: int | None, hook: str = "") -> SafeString:
     if not us:
         return format_html("<time{}>{}</time>", attribute, formats.UNKNOWN)
     at = formats.moment(us)
-    return format_html(_MOMENT, at.isoformat(), us, attribute, f"{at:%Y-%m-%d %H:%M:%S} UTC")
+    return format_html(_MOMENT, at.isoformat(), us, formats.text(us, "time"), attribute, _short(at))
+
+
+def _short(at: datetime) -> str:
+    """Without the date while it is today's; the exact time is in the title."""
+    today = datetime.now(UTC).date()
+    return f"{at:%H:%M:%S} UTC" if at.date() == today else f"{at:%d %b %Y %H:%M} UTC"
 
 
 @register.simple_tag
