@@ -1,0 +1,199 @@
+"""The demo: every part of the product on one machine, as real as it can be.
+
+A real Valkey, a real AppSync emulator with a moving fleet, a real worker and a real web server, each a process of
+its own. Nothing here is a short cut through the code: the parts get the settings that a real site would give.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from realtime import embedded_valkey
+from realtime.supervisor import Part, Supervisor
+
+POLL = 0.05
+LOOPBACK = "127.0.0.1"
+LOOPBACK_NAMES = ("localhost", LOOPBACK, "[::1]")
+DRAIN_SECONDS = 2  # nobody wants to wait longer for Ctrl-C
+
+
+class StaticFilesFailed(Exception):
+    """`collectstatic` ended with an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What the demo is asked for. `rate` is in changes a second."""
+
+    host: str
+    port: int
+    devices: int
+    rate: float
+    state_dir: Path
+    manage: Path
+    secret_key: str
+    token_key: str
+
+    @property
+    def address(self) -> str:
+        return f"http://{LOOPBACK if self.host in ('0.0.0.0', '::') else self.host}:{self.port}/"
+
+
+class Demo:
+    """Declares the parts, and keeps `demo.json` true: where they are and which processes they are."""
+
+    def __init__(self, options: DemoOptions) -> None:
+        self._options = options
+        self._endpoints: dict[str, str] = {}
+        self._emulator_port = 0
+        self._emulator_ready = asyncio.Event()
+        self._worker_port = _free_port()
+        self.record = options.state_dir / "demo.json"
+
+    def valkey(self, socket_path: Path) -> Part:
+        async def answers() -> None:
+            async with Redis.from_url(f"unix://{socket_path}") as client:
+                while True:
+                    with suppress(RedisError, OSError):
+                        await client.ping()
+                        return
+                    await asyncio.sleep(POLL)
+
+        command = embedded_valkey.command(socket_path, self._options.state_dir)
+        return Part("valkey", lambda: command, ready=answers)
+
+    def emulator(self) -> Part:
+        """The emulator keeps its port when it is started again, as the other parts know it by its address."""
+
+        def command() -> list[str]:
+            return self._manage(
+                "emulator",
+                *("--host", LOOPBACK, "--port", str(self._emulator_port)),
+                *("--state", str(self._options.state_dir / "emulator")),
+                *("--fleet", str(self._options.devices), "--rate", f"{self._options.rate:g}"),
+            )
+
+        async def ready() -> None:
+            await self._emulator_ready.wait()
+
+        return Part("emulator", command, ready=ready, environment=self._site, on_line=self._read_ready_line)
+
+    def worker(self) -> Part:
+        place = f"{LOOPBACK}:{self._worker_port}"
+        command = self._manage("upstream", "--name", "demo", "--metrics", place)
+        return Part(
+            "worker",
+            lambda: command,
+            ready=lambda: _answers(LOOPBACK, self._worker_port, "/readyz"),
+            environment=self._environment,
+        )
+
+    def web(self) -> Part:
+        host, port = self._options.host, self._options.port
+        command = self._manage("serve", "--host", host, "--port", str(port))
+        return Part(
+            "web",
+            lambda: command,
+            ready=lambda: _answers(LOOPBACK if host == "0.0.0.0" else host, port, "/readyz"),
+            environment=self._environment,
+        )
+
+    async def collect_static(self) -> None:
+        """Gather and hash the static files for the web part, which runs without `DEBUG`.
+
+        Raises:
+            StaticFilesFailed: with what the command said.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *self._manage("collectstatic", "--noinput", "--verbosity", "0"),
+            env={**os.environ, **self._site()},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        if process.returncode:
+            raise StaticFilesFailed(f"The static files could not be collected:\n{said.decode()}")
+
+    def write_record(self, supervisor: Supervisor) -> None:
+        """Write who is who, for the `fault` command and for tests; in one step, so no reader sees half of it."""
+        record = {
+            "address": self._options.address,
+            "supervisor": os.getpid(),
+            "parts": {part.name: part.pid for part in supervisor.parts},
+            "worker_url": f"http://{LOOPBACK}:{self._worker_port}/",
+            **self._endpoints,
+        }
+        draft = self.record.with_suffix(".draft")
+        draft.write_text(json.dumps(record, indent=2) + "\n")
+        draft.replace(self.record)
+
+    def _manage(self, *arguments: str) -> list[str]:
+        return [sys.executable, str(self._options.manage), *arguments]
+
+    def _read_ready_line(self, line: str) -> None:
+        if not line.startswith('{"'):
+            return
+        self._endpoints = json.loads(line)
+        self._emulator_port = int(self._endpoints["events_url"].rpartition(":")[2].partition("/")[0])
+        self._emulator_ready.set()
+
+    def _site(self) -> Mapping[str, str]:
+        """The settings that do not depend on where the emulator is."""
+        open_to_all = self._options.host not in (LOOPBACK, "localhost", "::1")
+        return {
+            "DEBUG": os.environ.get("DEBUG", "false"),
+            "DEMO": "true",
+            "HTTPS": "false",
+            "ALLOWED_HOSTS": "*" if open_to_all else ",".join(LOOPBACK_NAMES),
+            "SECRET_KEY": self._options.secret_key,
+            "TOKEN_KEY": self._options.token_key,
+            "STATE_DIR": str(self._options.state_dir),
+            "LIVE_DRAIN_SECONDS": str(DRAIN_SECONDS),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _environment(self) -> Mapping[str, str]:
+        at = self._endpoints
+        return {
+            **self._site(),
+            "APPSYNC_AUTH": "oidc",
+            "APPSYNC_EVENTS_URL": at["events_url"],
+            "APPSYNC_EVENTS_REALTIME_URL": at["events_realtime_url"],
+            "APPSYNC_GRAPHQL_URL": at["graphql_url"],
+            "APPSYNC_GRAPHQL_REALTIME_URL": at["graphql_realtime_url"],
+            "SNAPSHOT_URL": urljoin(at["events_url"], "/snapshot"),
+            "OIDC_TOKEN_URL": at["token_url"],
+        }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _answers(host: str, port: int, path: str) -> None:
+    """Return once `GET path` is answered with 200."""
+    request = f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode()
+    while True:
+        with suppress(OSError):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(request)
+            status = await reader.readline()
+            writer.close()
+            if b" 200 " in status:
+                return
+        await asyncio.sleep(POLL)
