@@ -1,0 +1,13 @@
+"""A local AppSync: Events, a token issuer and the backend behind them, which can misbehave at every level.
+
+It needs no database and no Valkey, and knows nothing of the engine but the rules of channel names.
+
+    server ── http ── websocket ── session ── events          the wire, from the port to the dialect
+    auth, sigv4, issuer, oauth                                who is calling, and may they
+    broker, publishing                                        who gets an event
+    world ── seed, mover, journal ── fleet ── snapshot        the truth that is told
+    faults, control, transcript                               how tests steer and observe it
+
+What it imitates was learned from documentation, public clients and their test suites. Agreement with it is not
+agreement with AWS.
+"""

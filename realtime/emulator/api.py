@@ -1,0 +1,36 @@
+"""What the endpoints and sessions of one emulator share."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from realtime.emulator.auth import Authorizer
+from realtime.emulator.broker import Broker
+from realtime.emulator.faults import Faults
+from realtime.emulator.issuer import Issuer
+from realtime.emulator.options import Options
+from realtime.emulator.transcript import Transcript
+
+if TYPE_CHECKING:
+    from realtime.emulator.session import Session
+
+
+@dataclass(slots=True)
+class Api:
+    """One emulated API. ``sessions`` are the live ones by connection id; ``delivered`` counts data frames by sub."""
+
+    options: Options
+    issuer: Issuer
+    authorizer: Authorizer
+    faults: Faults
+    transcript: Transcript
+    broker: Broker
+    sessions: dict[str, Session] = field(default_factory=dict)
+    delivered: dict[str | None, int] = field(default_factory=dict)
+    refused: int = 0
+    _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def next_connection_id(self) -> str:
+        return f"c{next(self._ids)}"

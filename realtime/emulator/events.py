@@ -1,0 +1,213 @@
+"""The Events dialect: channels, subscriptions and publishes on a socket, and publishes over HTTP.
+
+https://docs.aws.amazon.com/appsync/latest/eventapi/event-api-websocket-protocol.html
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from realtime.appsync.channels import namespace, parse_pattern
+from realtime.appsync.exceptions import ChannelError
+from realtime.emulator.api import Api
+from realtime.emulator.auth import Call, Identity, normalized
+from realtime.emulator.broker import Published, Subscription
+from realtime.emulator.errors import ApiError, bad_request, throttled, unauthorized, unsupported
+from realtime.emulator.faults import SHUFFLE_HOLD
+from realtime.emulator.http import Request, Response, json_response
+from realtime.emulator.publishing import (
+    BAD_CHANNEL,
+    TOO_MANY_OVER_HTTP,
+    TOO_MANY_OVER_WEBSOCKET,
+    publish,
+    signed_body,
+)
+from realtime.emulator.session import Dialect, Session, operation_id
+
+PATH = "/event"
+
+
+class EventsSession(Session):
+    """One socket of the Events API."""
+
+    dialect = Dialect("aws-appsync-event-ws", frozenset({"/event/realtime"}), Call("connect", PATH, b"{}"))
+
+    def __init__(self, api: Api, socket: Any, identity: Identity | None, refusal: ApiError | None = None) -> None:
+        super().__init__(api, socket, identity, refusal)
+        self._subscriptions: dict[str, Subscription] = {}
+        self._publishes: deque[float] = deque()
+        self._held: tuple[Subscription, Published, bytes] | None = None
+
+    def operate(self, kind: str, message: dict[str, Any]) -> None:
+        operation = {
+            "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
+            "publish": self._publish,
+        }.get(kind)
+        if operation is None:
+            raise unsupported()
+        ident = operation_id(message)
+        if self.api.faults.match("drop-reply", sub=self.sub, connection=self.id, operation=kind):
+            return
+        try:
+            self.send(operation(ident, message))
+        except ApiError as error:
+            self.send_error(ident, error, f"{kind}_error")
+
+    def ended(self) -> None:
+        for subscription in self._subscriptions.values():
+            self.api.broker.remove(subscription)
+
+    def subscriptions(self) -> list[str]:
+        return [subscription.pattern for subscription in self._subscriptions.values()]
+
+    def needs_init(self) -> bool:
+        return self.api.options.limits.requires_init
+
+    def acknowledgement(self, timeout: int) -> dict[str, Any]:
+        return {"type": "connection_ack", "connectionTimeoutMs": timeout}
+
+    def error_frame(self, kind: str, operation_id: str | None, error: ApiError) -> dict[str, Any]:
+        ident = {} if operation_id is None else {"id": operation_id}
+        return {**ident, "type": kind, "errors": [error.as_dict(with_code=kind == "connection_error")]}
+
+    # Operations: each returns the reply
+
+    def _subscribe(self, ident: str, message: dict[str, Any]) -> dict[str, Any]:
+        pattern = _pattern(message.get("channel"))
+        self._authorize_subscribe(message, pattern)
+        if ident in self._subscriptions:
+            raise ApiError("DuplicatedOperationError", f"Operation id {ident} is already in use")
+        if len(self._subscriptions) >= self.api.options.limits.subscriptions:
+            raise ApiError("MaxSubscriptionsReachedError", "Maximum number of subscriptions reached", status=429)
+        subscription = Subscription(ident, pattern, self, self.now())
+        self._subscriptions[ident] = subscription
+        self.api.broker.add(subscription)
+        return {"id": ident, "type": "subscribe_success"}
+
+    def _authorize_subscribe(self, message: dict[str, Any], pattern: str) -> None:
+        body = msgspec.json.encode({"channel": message["channel"]})
+        identity = self._identify(message, Call("subscribe", PATH, body))
+        self.api.authorizer.check_channel(identity, pattern)
+        if namespace(pattern) not in self.api.options.known_namespaces:
+            raise unauthorized(None)
+        about: dict[str, Any] = {"sub": self.sub, "connection": self.id, "channel": pattern, "operation": "subscribe"}
+        if self.api.faults.match("throttle", **about):
+            raise throttled()
+        if fault := self.api.faults.match("subscribe-error", **about):
+            raise ApiError(fault.error_type, fault.message)
+
+    def _unsubscribe(self, ident: str, message: dict[str, Any]) -> dict[str, Any]:
+        subscription = self._subscriptions.pop(ident, None)
+        if subscription is None:
+            raise ApiError("UnknownOperationError", f"Unknown operation id {ident}")
+        self.api.broker.remove(subscription)
+        return {"id": ident, "type": "unsubscribe_success"}
+
+    def _publish(self, ident: str, message: dict[str, Any]) -> dict[str, Any]:
+        channel, events = message.get("channel"), message.get("events")
+        identity = self._identify(message, Call("publish", PATH, signed_body(channel, events)))
+        self._check_rate()
+        outcome = publish(self.api, identity, channel, events, TOO_MANY_OVER_WEBSOCKET)
+        return {"id": ident, "type": "publish_success", **outcome}
+
+    def _identify(self, message: dict[str, Any], call: Call) -> Identity:
+        return self.api.authorizer.identify(normalized(message.get("authorization")), call)
+
+    def _check_rate(self) -> None:
+        limit = self.api.options.limits.publishes_per_second
+        if not limit:
+            return
+        now = self.now()
+        while self._publishes and self._publishes[0] <= now - 1:
+            self._publishes.popleft()
+        if len(self._publishes) >= limit:
+            raise throttled()
+        self._publishes.append(now)
+
+    # Data
+
+    def deliver(self, subscription: Subscription, event: Published) -> None:
+        """Send an event as a data frame, as far as the standing faults let it through."""
+        faults = self.api.faults
+        if not faults.standing:
+            self._write(subscription, event, subscription.head + event.encoded + b"}")
+            return
+        about: dict[str, Any] = {"sub": self.sub, "connection": self.id, "channel": event.channel}
+        if self._is_lost(subscription, event, about):
+            return
+        shaped = b"[" + event.encoded + b"]" if faults.match("array-event", **about) else event.encoded
+        frame = subscription.head + shaped + b"}"
+        if faults.match("shuffle", **about) and self._held is None:
+            self._held = (subscription, event, frame)
+            self.later(SHUFFLE_HOLD / 1000, self._release)
+            return
+        self._write(subscription, event, frame)
+        if faults.match("duplicate", **about):
+            self._write(subscription, event, frame)
+        self._release()
+
+    def _is_lost(self, subscription: Subscription, event: Published, about: dict[str, Any]) -> bool:
+        faults = self.api.faults
+        settle = faults.match("settle", **about)
+        if settle is not None and self.now() < subscription.since + settle.delay / 1000:
+            return True
+        oversize = faults.match("oversize", **about)
+        if oversize is not None and len(event.text.encode()) > oversize.limit:
+            return True
+        return faults.match("silence", **about) is not None or faults.match("lose", **about) is not None
+
+    def _write(self, subscription: Subscription, event: Published, frame: bytes) -> None:
+        self.socket.send_text(frame)
+        if self.socket.open:
+            self.api.delivered[self.sub] = self.api.delivered.get(self.sub, 0) + 1
+            self.api.transcript.add(
+                "delivered",
+                connection=self.id,
+                sub=self.sub,
+                channel=event.channel,
+                subscription=subscription.id,
+                number=event.number,
+            )
+
+    def _release(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._write(*held)
+
+
+class EventsEndpoint:
+    """``POST /event``."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def post(self, request: Request) -> Response:
+        """Publish; refusals carry the error type in ``x-amzn-errortype`` too."""
+        call = Call("publish", PATH, request.body)
+        identity = self._api.authorizer.identify(request.headers, call)
+        body = _body(request.body)
+        outcome = publish(self._api, identity, body.get("channel"), body.get("events"), TOO_MANY_OVER_HTTP)
+        return json_response(outcome)
+
+
+def _pattern(text: object) -> str:
+    if not isinstance(text, str):
+        raise bad_request(BAD_CHANNEL)
+    try:
+        return parse_pattern(text)
+    except ChannelError as error:
+        raise bad_request(BAD_CHANNEL) from error
+
+
+def _body(text: bytes) -> dict[str, Any]:
+    try:
+        body = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise bad_request("Request body is not JSON") from error
+    if not isinstance(body, dict):
+        raise bad_request("Request body is not a JSON object")
+    return body

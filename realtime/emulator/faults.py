@@ -1,0 +1,165 @@
+"""The emulator's ways to misbehave, each a small value, all matched in one place.
+
+A fault is posted to ``control/faults`` as JSON, e.g. ``{"kind": "drop", "user": "viewer", "for": 5}``. Everybody is
+concerned unless ``sub`` (or ``user``, an account's name), ``connection`` or ``channel`` (part of a name) narrows it.
+It stands until it has hit ``count`` times, ``for`` seconds have passed, or it is cleared; `drop`, `half-open`,
+`malformed`, `error-frame` and `expire-token` act once, at once, and go on for ``for`` seconds only if asked to.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable
+from typing import Literal, get_args
+
+import msgspec
+
+Kind = Literal[
+    # towards new connections
+    "refuse",  # answer the upgrade with HTTP `status` (503); status 0 resets the connection without an answer
+    "stall",  # accept the upgrade and never acknowledge
+    "late-ack",  # acknowledge after `delay` ms
+    # towards live sockets
+    "drop",  # close with `code`, or, without one, without a close frame; with `for`, refuse new ones meanwhile
+    "half-open",  # stop reading and writing, keep the TCP connection open
+    "silence",  # send neither keep-alives nor data; what was published meanwhile is lost
+    "malformed",  # send `frame`, or a text that is no JSON
+    "error-frame",  # send an error without an id, of `error_type`
+    # towards operations
+    "drop-reply",  # never answer; `operation` is subscribe, unsubscribe or publish, or any
+    "subscribe-error",  # refuse a subscription with `error_type` and `message`
+    "publish-error",  # the namespace's handler refuses the whole publish
+    "reject-event",  # the handler refuses the publish's event number `index`
+    "throttle",  # answer with LimitExceededError
+    "expire-token",  # tokens issued until now count as expired from now on
+    # towards data
+    "lose",  # do not deliver
+    "oversize",  # do not deliver what is longer than `limit` bytes
+    "duplicate",  # deliver twice
+    "shuffle",  # deliver after the next one
+    "array-event",  # an array of one string where clients expect the string
+    "settle",  # lose what is published in the first `delay` ms after a subscription was accepted
+    "no-timestamp",  # leave the source time out
+    # towards HTTP
+    "issuer-down",  # the token endpoints answer `status` (503)
+    "snapshot-down",  # the snapshot answers `status` (503)
+    "slow-http",  # answer the token and snapshot endpoints after `delay` ms
+]
+KINDS: tuple[str, ...] = get_args(Kind)
+AT_ONCE: frozenset[str] = frozenset({"drop", "half-open", "malformed", "error-frame", "expire-token"})
+# How long, in ms, `shuffle` holds a frame back when no other comes to overtake it.
+SHUFFLE_HOLD = 200
+
+
+class Fault(msgspec.Struct, rename={"error_type": "errorType", "seconds": "for"}, forbid_unknown_fields=True):
+    """One misbehaviour; which fields mean something depends on the kind (see ``Kind``)."""
+
+    kind: Kind
+    sub: str | None = None
+    user: str | None = None
+    connection: str | None = None
+    channel: str | None = None
+    operation: Literal["subscribe", "unsubscribe", "publish"] | None = None
+    count: int | None = None
+    seconds: float | None = None
+    status: int = 503
+    code: int | None = None
+    reason: str = ""
+    delay: int = 1000
+    limit: int = 240 * 1024
+    index: int = 0
+    frame: str = '{"type":'
+    error_type: str = "InternalFailure"
+    message: str | None = None
+    id: int = 0
+    hits: int = 0
+
+
+class FaultError(ValueError):
+    """A fault cannot be read; the message says what is wrong with it."""
+
+
+class Faults:
+    """The faults that stand. ``match`` is called on hot paths: with none of a kind it is one dictionary look-up."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ids = itertools.count(1)
+        self._standing: dict[str, list[tuple[Fault, float | None]]] = {}
+
+    def add(self, fault: Fault) -> Fault:
+        """Let a fault stand from now on, and give it its id."""
+        fault.id = next(self._ids)
+        until = None if fault.seconds is None else self._clock() + fault.seconds
+        if fault.kind not in AT_ONCE or fault.seconds is not None:
+            self._standing.setdefault(fault.kind, []).append((fault, until))
+        return fault
+
+    def match(
+        self,
+        kind: Kind,
+        *,
+        sub: str | None = None,
+        connection: str | None = None,
+        channel: str | None = None,
+        operation: str | None = None,
+    ) -> Fault | None:
+        """Return the first standing fault that concerns this case and count the hit, or None."""
+        if kind not in self._standing:
+            return None
+        for fault in self._alive(kind):
+            if concerns(fault, sub, connection, channel) and fault.operation in (None, operation):
+                self._hit(fault)
+                return fault
+        return None
+
+    @property
+    def standing(self) -> bool:
+        """Whether any fault may stand."""
+        return bool(self._standing)
+
+    def list(self) -> list[Fault]:
+        return [fault for kind in tuple(self._standing) for fault in self._alive(kind)]
+
+    def clear(self, kind: str | None = None) -> None:
+        """End all faults, or all of one kind."""
+        if kind is None:
+            self._standing.clear()
+        else:
+            self._standing.pop(kind, None)
+
+    def _alive(self, kind: str) -> Iterable[Fault]:
+        now = self._clock()
+        alive = [(f, until) for f, until in self._standing.get(kind, ()) if until is None or now < until]
+        if alive:
+            self._standing[kind] = alive
+        else:
+            self._standing.pop(kind, None)
+        return [fault for fault, _ in alive]
+
+    def _hit(self, fault: Fault) -> None:
+        fault.hits += 1
+        if fault.count is not None and fault.hits >= fault.count:
+            rest = [(f, until) for f, until in self._standing[fault.kind] if f is not fault]
+            self._standing[fault.kind] = rest
+            if not rest:
+                del self._standing[fault.kind]
+
+
+def concerns(fault: Fault, sub: str | None, connection: str | None, channel: str | None = None) -> bool:
+    """Tell whether the fault's filters let this case through; a filter that is not set lets everything through."""
+    return (
+        fault.sub in (None, sub)
+        and fault.connection in (None, connection)
+        and (fault.channel is None or (channel is not None and fault.channel in channel))
+    )
+
+
+def decode_faults(data: bytes) -> list[Fault]:
+    """Read one fault, or a list of them, from JSON; raises FaultError."""
+    try:
+        faults = msgspec.json.decode(data, type=Fault | list[Fault])
+    except msgspec.DecodeError as error:
+        raise FaultError(f"{error}; kinds are: {', '.join(KINDS)}") from error
+    return faults if isinstance(faults, list) else [faults]

@@ -1,0 +1,214 @@
+"""One emulator: puts the parts together, listens on one port, and routes requests and upgrades by path."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from random import Random
+
+from realtime.emulator.api import Api
+from realtime.emulator.auth import Authorizer, Identity, of_upgrade
+from realtime.emulator.broker import Broker
+from realtime.emulator.clock import SourceClock
+from realtime.emulator.control import Control
+from realtime.emulator.errors import ApiError, bad_request, unauthorized
+from realtime.emulator.events import EventsEndpoint, EventsSession
+from realtime.emulator.faults import Faults, decode_faults
+from realtime.emulator.fleet import Fleet
+from realtime.emulator.http import HttpConnection, Request, Response, Router, error_response
+from realtime.emulator.issuer import Issuer
+from realtime.emulator.journal import Journal, load
+from realtime.emulator.oauth import OAuth
+from realtime.emulator.options import Options
+from realtime.emulator.seed import plant
+from realtime.emulator.session import Session
+from realtime.emulator.snapshot import SnapshotEndpoint
+from realtime.emulator.transcript import Transcript
+from realtime.emulator.websocket import WebSocket, handshake
+
+DIALECTS: tuple[type[Session], ...] = (EventsSession,)
+
+
+class Emulator:
+    """A local AppSync. ``await start()``, then ``urls`` tells where everything is; ``await stop()`` ends it all."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._live: set[asyncio.Transport] = set()
+        self._transcript = Transcript(options.transcript)
+        self._faults = Faults()
+        self._server: asyncio.Server | None = None
+        self._mover: asyncio.Task[None] | None = None
+        self._journal: Journal | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises OSError if the port is taken, JournalError or FaultError if a file cannot be used."""
+        options = self.options
+        if options.faults is not None:
+            for fault in decode_faults(options.faults.read_bytes()):
+                self._faults.add(fault)
+        world, last = (options.state and load(options.state)) or (plant(options.fleet), 0)
+        clock = SourceClock(last=last)
+        router = Router(self._upgrade)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: HttpConnection(router, self._live), options.host, options.port, ssl=_tls(options)
+        )
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        if options.state is not None:
+            self._journal = Journal(options.state, world, clock)
+        broker = Broker(self._transcript)
+        keys = None if options.state is None else options.state.with_name(options.state.name + ".issuer")
+        issuer = Issuer(self.url, ttl=options.token_ttl, path=keys)
+        authorizer = Authorizer(options.auth, issuer, options.root, f"{self._name}:{self.port}")
+        self.api = Api(options, issuer, authorizer, self._faults, self._transcript, broker)
+        self.fleet = Fleet(
+            world,
+            clock,
+            broker=broker,
+            faults=self._faults,
+            root=options.root,
+            journal=self._journal,
+            rng=Random(options.fleet.seed),
+            rate=options.fleet.rate,
+        )
+        self._mount(router)
+        self._mover = asyncio.create_task(self.fleet.move(), name="fleet")
+
+    async def stop(self) -> None:
+        """Close every connection and keep the world; harmless if not started."""
+        if self._mover is not None:
+            self._mover.cancel()
+            await asyncio.gather(self._mover, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
+        for session in tuple(self.api.sessions.values()) if self._server else ():
+            session.socket.close(1001, "emulator stops")
+        for transport in tuple(self._live):
+            transport.close()
+        await self._drained()
+        if self._journal is not None:
+            self._journal.close()
+        self._transcript.close()
+
+    @property
+    def _name(self) -> str:
+        """The host's name in addresses."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.options.host, self.options.host)
+        return f"[{host}]" if ":" in host else host
+
+    @property
+    def url(self) -> str:
+        scheme = "https" if self.options.tls_cert else "http"
+        return f"{scheme}://{self._name}:{self.port}"
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """All addresses, as the command's ready line gives them."""
+        http, ws = self.url, self.url.replace("http", "ws", 1)
+        return {
+            "events_url": f"{http}/event",
+            "events_realtime_url": f"{ws}/event/realtime",
+            "graphql_url": f"{http}/graphql",
+            "graphql_realtime_url": f"{ws}/graphql/realtime",
+            "token_url": f"{http}/oauth/token",
+            "revoke_url": f"{http}/oauth/revoke",
+            "issuer_url": http,
+            "snapshot_url": f"{http}/snapshot",
+            "control_url": f"{http}/control",
+        }
+
+    def _mount(self, router: Router) -> None:
+        router.add("POST", "/event", EventsEndpoint(self.api).post)
+        snapshot = SnapshotEndpoint(self.fleet.world, self.fleet.clock, self.api.issuer, self._faults)
+        router.add("GET", "/snapshot", snapshot.get)
+        OAuth(self.api.issuer, self.fleet.world, self._faults).mount(router)
+        Control(self.api, self.fleet).mount(router)
+
+    async def _drained(self) -> None:
+        """Give closing connections a moment, then cut them."""
+        for _ in range(50):
+            if not self._live:
+                return
+            await asyncio.sleep(0.01)
+        for transport in tuple(self._live):
+            transport.abort()
+        await asyncio.sleep(0)
+
+    # Upgrades
+
+    def _upgrade(self, request: Request, transport: asyncio.Transport) -> asyncio.Protocol | Response:
+        session_class = next((d for d in DIALECTS if request.path in d.dialect.paths), None)
+        try:
+            if session_class is None:
+                raise bad_request(f"{request.path} takes no WebSocket")
+            admission = self._admit(session_class, request)
+        except ApiError as error:
+            return error_response(error)
+        if isinstance(admission, Response):
+            self.api.refused += 1
+            return admission
+        return self._open(session_class, request, transport, admission)
+
+    def _admit(self, session_class: type[Session], request: Request) -> Admission | Response:
+        """Tell who wants in. What is wrong with credentials that are there is told in a frame, not here."""
+        offered = [name.strip() for name in request.headers.get("sec-websocket-protocol", "").split(",")]
+        credentials = of_upgrade(request.headers, request.query, offered)
+        if credentials is None:
+            raise unauthorized()
+        identity, refusal = None, None
+        try:
+            identity = self.api.authorizer.identify(credentials, session_class.dialect.connect)
+        except ApiError as error:
+            refusal = error
+        if (refused := self._refuse(identity)) is not None:
+            return refused
+        subprotocol = session_class.dialect.subprotocol
+        if subprotocol in offered:
+            return Admission(subprotocol, identity, refusal)
+        word = "SubProtocolNotSupportedError" if any(offered) else "NoProtocolError"
+        return Admission(None, None, ApiError(None, word))
+
+    def _refuse(self, identity: Identity | None) -> Response | None:
+        """Return the answer of a standing fault that keeps new connections out."""
+        sub = None if identity is None else identity.sub
+        fault = self._faults.match("refuse", sub=sub) or self._faults.match("drop", sub=sub)
+        if fault is None:
+            return None
+        if fault.status == 0:
+            return Response(0)
+        words = {401: "UnauthorizedException", 403: "ForbiddenException", 429: "LimitExceededError"}
+        error_type = words.get(fault.status, "ServiceUnavailable")
+        return error_response(ApiError(error_type, fault.message or "Refused by a fault", status=fault.status))
+
+    def _open(
+        self,
+        session_class: type[Session],
+        request: Request,
+        transport: asyncio.Transport,
+        admission: Admission,
+    ) -> asyncio.Protocol | Response:
+        answer = handshake(request, admission.subprotocol)
+        if answer.status_code != 101:
+            return Response(answer.status_code, bytes(answer.body or b""), "text/plain; charset=utf-8")
+        transport.write(answer.serialize())
+        socket = WebSocket(transport, self._live)
+        socket.reader = session_class(self.api, socket, admission.identity, admission.refusal)
+        return socket
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What an upgrade came to: the sub-protocol to name, who it is, and what to tell in a frame instead of an ack."""
+
+    subprotocol: str | None
+    identity: Identity | None
+    refusal: ApiError | None
+
+
+def _tls(options: Options) -> ssl.SSLContext | None:
+    if options.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(options.tls_cert, options.tls_key)
+    return context

@@ -1,0 +1,77 @@
+"""What really happened on this side of the wire, for tests that have to account for every event.
+
+Records are numbered from 1. Kinds: ``opened``, ``closed`` (with the code that was seen or sent), ``received`` and
+``sent`` (frames other than data, credentials left out), ``published`` (every accepted event) and ``delivered``
+(every data frame that was written, with the number of its ``published`` record).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from realtime.emulator.clock import wall_us
+
+# Records that are kept in memory; a file keeps all.
+RING = 50_000
+PAGE = 5_000
+
+
+class Record(msgspec.Struct, omit_defaults=True):
+    """``us`` is the wall clock; ``event`` the payload's text; ``number`` that of the published record."""
+
+    n: int
+    us: int
+    kind: str
+    connection: str | None = None
+    sub: str | None = None
+    channel: str | None = None
+    subscription: str | None = None
+    event: str | None = None
+    number: int | None = None
+    frame: Any = None
+    code: int | None = None
+
+
+class Transcript:
+    """A bounded ring of records, and a file with all of them if a path is given."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._ring: deque[Record] = deque(maxlen=RING)
+        self._file: IO[bytes] | None = None if path is None else path.open("ab", buffering=1 << 16)
+        self.last = 0
+
+    def add(self, kind: str, **about: Any) -> int:
+        """Keep a record and return its number."""
+        self.last += 1
+        record = Record(self.last, wall_us(), kind, **about)
+        self._ring.append(record)
+        if self._file is not None:
+            self._file.write(msgspec.json.encode(record) + b"\n")
+        return self.last
+
+    def since(self, n: int, kind: str | None = None, limit: int = PAGE) -> tuple[list[Record], int]:
+        """Return up to ``limit`` records after number ``n``, and the number to ask from next."""
+        found: list[Record] = []
+        for record in self._ring:
+            if record.n > n and (kind is None or record.kind == kind):
+                found.append(record)
+                if len(found) == limit:
+                    return found, record.n
+        return found, self.last
+
+    @property
+    def first(self) -> int:
+        """The number of the oldest record that is still in memory."""
+        return self._ring[0].n if self._ring else self.last + 1
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()

@@ -1,0 +1,152 @@
+"""``manage.py emulator``: a local AppSync on one port."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from realtime.emulator.faults import FaultError
+from realtime.emulator.journal import JournalError
+from realtime.emulator.options import DEFAULT_API_KEY, Auth, Fleet, Limits, Options
+from realtime.emulator.server import Emulator
+from realtime.tether import watch_parent
+
+EXAMPLES = f"""
+When it is ready it prints one line of JSON with its addresses. Examples:
+
+  manage.py emulator --port 4100 --fleet 240 --rate 5
+  manage.py emulator --organizations 20 --people 5 --fleet 400 --rate 200
+  manage.py emulator --keep-alive 500 --faults faults.json
+
+Accounts: viewer, owner, operator, rival; password fleetlight. API key: {DEFAULT_API_KEY}
+"""
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line, for programs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps({"time": record.created, "level": record.levelname, "message": record.getMessage()})
+
+
+class Command(BaseCommand):
+    help = "Runs a local AppSync Events API with a moving fleet, a token issuer and faults to order."
+    requires_system_checks: list[str] = []
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        return super().create_parser(
+            prog_name, subcommand, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter, **kwargs
+        )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add = parser.add_argument
+        add("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+        add("--port", type=int, default=0, help="port to listen on; 0 takes a free one (0)")
+        add("--root", default="vortex-app", help="channel root of the fleet (vortex-app)")
+        add("--namespace", action="append", default=[], metavar="NAME", help="another namespace; repeatable")
+        add("--api-key", action="append", metavar="K", help="an API key; repeatable")
+        add("--lambda-token", metavar="T", help="the token that the Lambda authorizer lets in")
+        add("--iam-key", action="append", default=[], metavar="ID:SECRET", help="an IAM key; repeatable")
+        add("--token-ttl", type=int, default=3600, metavar="SECONDS", help="life of id and access tokens (3600)")
+        add("--keep-alive", type=int, default=60_000, metavar="MS", help="interval of keep-alives (60000)")
+        add("--timeout", type=int, default=300_000, metavar="MS", help="connectionTimeoutMs of the ack (300000)")
+        add("--lifetime", type=float, metavar="SECONDS", help="close each socket at this age (never)")
+        add("--publish-limit", type=int, default=0, metavar="N", help="publishes a second and socket (no limit)")
+        add("--schema", type=Path, metavar="FILE", help="a GraphQL schema with @aws_subscribe")
+        add("--faults", type=Path, metavar="FILE", help="faults to begin with, as JSON")
+        add("--fleet", type=int, default=240, metavar="N", help="devices in all (240)")
+        add("--rate", type=float, default=0.0, metavar="R", help="changes a second (0)")
+        add("--organizations", type=int, default=0, metavar="N", help="equal organisations instead of the demo's")
+        add("--people", type=int, default=5, metavar="N", help="people in each of --organizations (5)")
+        add("--state", type=Path, metavar="FILE", help="keep world and signing key here over restarts")
+        add("--transcript", type=Path, metavar="FILE", help="append every frame and event to this file, as JSON")
+        add("--tls-cert", type=Path, metavar="FILE", help="certificate (and key, if not given apart): serve TLS")
+        add("--tls-key", type=Path, metavar="FILE", help="its private key")
+        add("--json", action="store_true", help="log lines on standard error as JSON too")
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        watch_parent()
+        _log(as_json=given["json"], verbosity=given["verbosity"])
+        options = _options(given)
+        try:
+            asyncio.run(self._serve(options))
+        except OSError as error:
+            raise CommandError(_explain(error, options)) from error
+        except (JournalError, FaultError) as error:
+            raise CommandError(str(error)) from error
+
+    async def _serve(self, options: Options) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        emulator = Emulator(options)
+        try:
+            await emulator.start()
+            print(json.dumps(emulator.urls), flush=True)
+            await stop.wait()
+        finally:
+            await emulator.stop()
+
+
+def _options(given: dict[str, Any]) -> Options:
+    for name in ("keep_alive", "timeout", "fleet", "rate", "organizations", "publish_limit"):
+        if given[name] < 0:
+            raise CommandError(f"--{name.replace('_', '-')} cannot be negative", returncode=2)
+    if given["tls_key"] and not given["tls_cert"]:
+        raise CommandError("--tls-key needs --tls-cert", returncode=2)
+    return Options(
+        host=given["host"],
+        port=given["port"],
+        root=given["root"],
+        namespaces=tuple(given["namespace"]),
+        auth=Auth(
+            api_keys=tuple(given["api_key"] or (DEFAULT_API_KEY,)),
+            lambda_token=given["lambda_token"],
+            iam_keys=dict(_iam_key(pair) for pair in given["iam_key"]),
+        ),
+        limits=Limits(
+            keep_alive=given["keep_alive"] or 60_000,
+            connection_timeout=given["timeout"],
+            lifetime_seconds=given["lifetime"],
+            publishes_per_second=given["publish_limit"],
+        ),
+        fleet=Fleet(given["fleet"], given["organizations"], given["people"], given["rate"]),
+        token_ttl=given["token_ttl"],
+        schema=given["schema"],
+        state=given["state"],
+        faults=given["faults"],
+        transcript=given["transcript"],
+        tls_cert=given["tls_cert"],
+        tls_key=given["tls_key"],
+    )
+
+
+def _iam_key(pair: str) -> tuple[str, str]:
+    ident, colon, secret = pair.partition(":")
+    if not (ident and colon and secret):
+        raise CommandError("--iam-key takes ID:SECRET", returncode=2)
+    return ident, secret
+
+
+def _explain(error: OSError, options: Options) -> str:
+    if error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return (
+        f"cannot listen on {options.host} port {options.port}: {error.strerror or error}."
+        " Stop what uses that port, choose another with --port, or let --port 0 take a free one."
+    )
+
+
+def _log(*, as_json: bool, verbosity: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if as_json else logging.Formatter("%(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.DEBUG if verbosity > 1 else logging.WARNING, force=True)
+    logging.getLogger("realtime.emulator.frames").setLevel(logging.WARNING)
