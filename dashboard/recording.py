@@ -105,8 +105,8 @@ class FieldRecorder:
 
     def record(self, copies: Sequence[Copy], now: int) -> Recording:
         """As realtime.product.Recorder.record."""
-        recording = Recording(drafts=[], narrowed=set())
-        granted = standing.grant(copies, now)
+        granted, strangers = standing.grant(copies, now)
+        recording = Recording(drafts=[], narrowed=set(), strangers=strangers)
         fold = Fold(now, _lock((copy.key, name) for copy in copies for name, _ in copy.fields))
         for copy, seen in zip(copies, granted, strict=True):
             recording.drafts.append(_record_one(fold, copy, now) if seen else _withheld(copy))

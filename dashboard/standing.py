@@ -23,8 +23,11 @@ def organization_of(key: str) -> str:
     return "" if kind == "user" else rest.partition("/")[0]
 
 
-def grant(copies: Sequence[Copy], now: int) -> list[bool]:
-    """Tell for each copy whether its user may see its entity, granting what the copy shows to be visible."""
+def grant(copies: Sequence[Copy], now: int) -> tuple[list[bool], set[int]]:
+    """Tell for each copy whether its user may see its entity, granting what the copy shows to be visible.
+
+    Returns the answers, and the users who heard of an entity for the first time.
+    """
     memberships = _memberships({copy.user_id for copy in copies})
     visible = _visible((copy.user_id, copy.key) for copy in copies)
     fresh: dict[tuple[int, str], tuple[str, int]] = {}
@@ -40,7 +43,7 @@ def grant(copies: Sequence[Copy], now: int) -> list[bool]:
         answers.append(seen)
     _join(joined)
     _reveal([(user, key, org, time) for (user, key), (org, time) in sorted(fresh.items())])
-    return answers
+    return answers, {user for user, key in fresh if key.partition("/")[0] not in PERSONAL}
 
 
 def change_role(copy: Copy, now: int) -> bool:
@@ -69,12 +72,16 @@ def follow(user_id: int, snapshot: Snapshot, keys: Iterable[str], as_of: int, no
     _follow_memberships(user_id, {org.org_id: org.role or "" for org in snapshot.organizations}, as_of)
     wanted = set(keys)
     rows = dict(Visibility.objects.filter(user_id=user_id).values_list("key", "ended_at"))
-    came = {key for key in wanted if key not in rows or (rows[key] is not None and rows[key] <= as_of)}
+    came = {key for key in wanted if key not in rows or _ended_by(rows[key], as_of)}
     living = Visibility.objects.filter(user_id=user_id, ended_at=None, granted_at__lte=as_of)
     went = {key for key in living.values_list("key", flat=True) if key not in wanted and not key.startswith("user/")}
     _reveal([(user_id, key, organization_of(key), as_of) for key in sorted(came)])
     Visibility.objects.filter(user_id=user_id, key__in=went).update(ended_at=as_of)
     return came, went
+
+
+def _ended_by(ended: int | None, as_of: int) -> bool:
+    return ended is not None and ended <= as_of
 
 
 def _may_see(

@@ -5,6 +5,7 @@ The newest key seals, every configured one opens, so a key is rotated by putting
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -35,21 +36,28 @@ def issuer() -> TokenIssuer:
 
 
 def sign_in(user: Any, username: str, password: str) -> str:
-    """Fetch a local account's upstream tokens and make its link wanted; return why it failed, or nothing.
+    """Fetch a local account's upstream tokens and have its link opened; return why that failed, or nothing.
 
     The sign-in itself does not depend on it: without tokens the user sees what is recorded, and why it isn't live.
     """
     if not user.subject:
         return "this account has no upstream subject"
-    Link.objects.get_or_create(user=user, defaults={"subject": user.subject})
     if not config.load().issuer.token_url:
         return "no issuer is configured (OIDC_TOKEN_URL)"
     try:
-        tokens = issuer().password(username, password)
+        store(user.pk, issuer().password(username, password))
     except (TokenRefused, TokenUnavailable) as error:
         return str(error)
-    store(user.pk, tokens)
+    finally:
+        want_link(user)
     return ""
+
+
+def want_link(user: Any) -> None:
+    """Have a worker open the user's link now; it needs no Valkey, because workers read it from the database."""
+    if user.subject:
+        wanted = {"subject": user.subject, "signed_in_at": time.time_ns() // 1000}
+        Link.objects.update_or_create(user=user, defaults=wanted)
 
 
 def store(user_id: int, tokens: Tokens) -> None:

@@ -32,4 +32,5 @@ async def present(redis: Redis) -> set[int]:
     """Return the users whose links are wanted now."""
     now = time.time()
     await redis.zremrangebyscore(KEY, "-inf", now - LASTS)
-    return {int(member) for member in await redis.zrangebyscore(KEY, now, "+inf")}
+    members: list[bytes] = await redis.zrangebyscore(KEY, now, "+inf")
+    return {int(member) for member in members}

@@ -120,10 +120,12 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recording(msgspec.Struct):
-    """What recording a batch came to: the drafts for the feed, and whose view became narrower."""
+    """What recording a batch came to: the drafts for the feed, whose view became narrower, and who heard of an
+    entity for the first time, so that a snapshot has to tell the rest of it."""
 
     drafts: list[Draft] = []
     narrowed: set[int] = set()
+    strangers: set[int] = set()
     changed: int = 0
     refused: int = 0
 

@@ -83,6 +83,8 @@ class Link(models.Model):
     desired_revision = models.BigIntegerField(default=0)
     applied_revision = models.BigIntegerField(default=0)
 
+    signed_in_at = models.BigIntegerField(default=0, db_index=True, help_text="a sign-in wants the link at once")
+
     worker = models.CharField(max_length=64, blank=True)
     protocol = models.CharField(max_length=16, default="events")
     state = models.CharField(max_length=20, default="stopped", db_index=True)

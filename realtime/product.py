@@ -50,4 +50,4 @@ class Product(Protocol):
 
 def load() -> Product:
     """Return the product that the settings name."""
-    return import_module(config.load().product)  # type: ignore[return-value]
+    return import_module(config.load().product)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.sentinel import Sentinel
@@ -14,7 +16,8 @@ def connect() -> Redis:
     address, options = config.load().valkey, config.load().valkey_options
     if address.sentinels:
         login = {"username": address.username, "password": address.password}
-        return Sentinel(list(address.sentinels), **login, **options).master_for(address.master, **login, **options)
+        guards: Any = Sentinel(list(address.sentinels), **login, **options)  # type: ignore[no-untyped-call]
+        return cast(Redis, guards.master_for(address.master, **login, **options))
     if address.cluster:
         shared = {name: options[name] for name in ("retry", "socket_timeout", "socket_connect_timeout")}
         return RedisCluster.from_url(address.url, **shared)  # type: ignore[return-value]

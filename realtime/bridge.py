@@ -1,0 +1,257 @@
+"""The meeting place: what links hear becomes state and feed entries, batch by batch.
+
+Copies and notes of all links of a worker go through one queue, in the order of their arrival. A batch is decoded,
+recorded and given its offsets in one transaction; after the commit its entries go to the relay. Nothing is dropped:
+while the database is away the batch is kept and tried again, the queue fills, and full queues stop the sockets from
+being read. One payload that can't be recorded costs itself alone: it is kept, and its link asks for a snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from django.db import InterfaceError, OperationalError, transaction
+
+from realtime import feed, gaps
+from realtime.database import DatabaseThread
+from realtime.decoding import Undecodable, copy_of, decode
+from realtime.events import Copy, Entry, Recording
+from realtime.models import UndecodablePayload
+from realtime.notes import Note
+from realtime.product import Recorder
+
+logger = logging.getLogger("realtime.bridge")
+
+BATCH = 1_000
+"""Items in one transaction at most."""
+
+ROOM = 20_000
+"""Items that may wait; beyond it sockets are not read, so that the upstream's own back-pressure works."""
+
+LINGER = 0.008
+"""Seconds to wait for more, but only when busy: small batches cost many times more an event than full ones."""
+
+BUSY = 0.3
+"""The share of the time that writing took, above which the worker is busy."""
+
+RETRY_MOST = 2.0
+
+PAYLOAD_KEPT = 8_000
+
+
+class RawCopy(NamedTuple):
+    """An event as it arrived: not decoded yet. ``received`` is in microseconds."""
+
+    link_id: int
+    user_id: int
+    feed: str
+    payload: str
+    received: int
+    source: str
+
+
+class _Pending(NamedTuple):
+    note: Note
+    done: asyncio.Future[None]
+    received: int
+
+
+class Written(NamedTuple):
+    """What one transaction came to."""
+
+    entries: list[Entry]
+    spoiled: set[int]
+    strangers: set[int]
+
+
+class Bridge:
+    """One per worker. ``copy``, ``note`` and ``room`` are called in the loop, ``run`` is its one task."""
+
+    def __init__(
+        self,
+        database: DatabaseThread,
+        recorder: Recorder,
+        publish: Callable[[Sequence[Entry]], None],
+        check_fence: Callable[[], None],
+        refuse_tokens: Callable[[int, str], None],
+        ask_snapshot: Callable[[int], None],
+    ) -> None:
+        """
+        Args:
+            publish: takes the entries of a committed batch.
+            check_fence: raises, in the transaction, when this worker has been replaced.
+            refuse_tokens: ends a user's tokens, in the transaction that records their revocation.
+            ask_snapshot: asks the link with this id to compare itself with a snapshot.
+        """
+        self._database = database
+        self._recorder = recorder
+        self._publish = publish
+        self._check_fence = check_fence
+        self._refuse_tokens = refuse_tokens
+        self._ask_snapshot = ask_snapshot
+        self._queue: list[RawCopy | _Pending] = []
+        self._writing: Sequence[RawCopy | _Pending] = ()
+        self._wake = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self.recorded = 0
+        self.undecodable = 0
+
+    def copy(self, raw: RawCopy) -> None:
+        """Take one event of a link."""
+        self._queue.append(raw)
+        self._wake.set()
+        if len(self._queue) >= ROOM:
+            self._has_room.clear()
+
+    def note(self, note: Note) -> asyncio.Future[None]:
+        """Take a note; the future is done when it is committed, or holds why it can't be."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Pending(note, done, now_us()))
+        self._wake.set()
+        return done
+
+    async def room(self) -> None:
+        """Wait while too much waits to be recorded."""
+        if not self._has_room.is_set():
+            await self._has_room.wait()
+
+    def recorded_through(self) -> int:
+        """Return the time (µs) up to which everything that arrived is recorded."""
+        waiting = self._writing or self._queue
+        return waiting[0].received - 1 if waiting else now_us()
+
+    async def run(self) -> None:
+        """Record until cancelled."""
+        busy = False
+        while True:
+            await self._wake.wait()
+            if busy:
+                await asyncio.sleep(LINGER)
+            started = time.monotonic()
+            await self._write_next()
+            took = time.monotonic() - started
+            busy = took > BUSY * (took + LINGER)
+            if not self._queue:
+                self._wake.clear()
+
+    async def drain(self) -> None:
+        """Record what waits: the last act of a worker that stops, after ``run`` was cancelled."""
+        while self._writing or self._queue:
+            await self._write_next()
+
+    async def _write_next(self) -> None:
+        # A batch that a cancelled run left behind is written again: what was committed meanwhile is a duplicate.
+        batch = self._writing or self._queue[:BATCH]
+        if not self._writing:
+            self._writing = batch
+            del self._queue[: len(batch)]
+        await self._write(batch)
+        self._writing = ()
+        if len(self._queue) < ROOM:
+            self._has_room.set()
+
+    async def _write(self, batch: Sequence[RawCopy | _Pending]) -> None:
+        """Write a batch, however long the database is away; halve it around what can't be written."""
+        delay = 0.05
+        while True:
+            try:
+                written = await self._database.run(self._transact, batch)
+                break
+            except (OperationalError, InterfaceError) as error:
+                logger.warning("the database is away or busy (%s): keeping %d items", error, len(batch))
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, RETRY_MOST)
+            except Fenced:
+                raise
+            except Exception as error:
+                await self._divide(batch, error)
+                return
+        self._committed(batch, written)
+
+    async def _divide(self, batch: Sequence[RawCopy | _Pending], error: Exception) -> None:
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._write(batch[:middle])
+            await self._write(batch[middle:])
+            return
+        item = batch[0]
+        logger.error("can't record %s", type(item).__name__, exc_info=error)
+        if isinstance(item, RawCopy):
+            await self._database.run(_keep, [(item, f"{type(error).__name__}: {error}")])
+            self.undecodable += 1
+            self._ask_snapshot(item.link_id)
+        elif not item.done.done():
+            item.done.set_exception(error)
+
+    def _committed(self, batch: Sequence[RawCopy | _Pending], written: Written) -> None:
+        self._publish(written.entries)
+        self.recorded += len(batch)
+        self.undecodable += len(written.spoiled)
+        for item in batch:
+            if isinstance(item, _Pending) and not item.done.done():
+                item.done.set_result(None)
+        for link_id in written.spoiled | written.strangers:
+            self._ask_snapshot(link_id)
+
+    def _transact(self, batch: Sequence[RawCopy | _Pending]) -> Written:
+        """Decode, record and append, in one transaction, in the database thread."""
+        raws = [item for item in batch if isinstance(item, RawCopy)]
+        copies, spoiled = _decode(raws)
+        links = {raw.user_id: raw.link_id for raw in raws}
+        with transaction.atomic():
+            self._check_fence()
+            now = now_us()
+            _keep(spoiled)
+            recording = self._recorder.record(copies, now) if copies else Recording(drafts=[], narrowed=set())
+            strangers = {links[user_id] for user_id in recording.strangers}
+            for copy in copies:
+                if copy.event_type == "user/tokenRevoked":
+                    self._refuse_tokens(copy.user_id, "the upstream revoked the token: sign in again")
+            for item in batch:
+                if isinstance(item, _Pending):
+                    noted = item.note.apply(now)
+                    recording.drafts.extend(noted.drafts)
+                    recording.narrowed |= noted.narrowed
+            entries = feed.append(recording.drafts, now)
+            feed.revoke(f"user.{user_id}" for user_id in recording.narrowed)
+        return Written(entries, {raw.link_id for raw, _ in spoiled}, strangers)
+
+
+class Fenced(RuntimeError):
+    """Another worker of this name has taken over: this one may write no more."""
+
+
+def _decode(raws: Sequence[RawCopy]) -> tuple[list[Copy], list[tuple[RawCopy, str]]]:
+    copies, spoiled = [], []
+    for raw in raws:
+        try:
+            event = decode(raw.feed, raw.payload)
+            copies.append(copy_of(raw.feed, event, user_id=raw.user_id, received=raw.received, source=raw.source))
+        except Undecodable as error:
+            spoiled.append((raw, str(error)))
+    return copies, spoiled
+
+
+def _keep(spoiled: Sequence[tuple[RawCopy, str]]) -> None:
+    """Keep what could not be read, and open a window: what it told of is missing until a snapshot is compared."""
+    UndecodablePayload.objects.bulk_create(
+        UndecodablePayload(
+            link_id=raw.link_id,
+            feed=raw.feed,
+            at=raw.received,
+            error=error[:300],
+            payload=raw.payload[:PAYLOAD_KEPT].replace("\x00", "\\u0000"),
+        )
+        for raw, error in spoiled
+    )
+    gaps.open_window([(raw.link_id, raw.feed, "undecodable payload", raw.received - gaps.MARGIN) for raw, _ in spoiled])
+
+
+def now_us() -> int:
+    """Return the wall clock in microseconds."""
+    return time.time_ns() // 1000

@@ -1,0 +1,49 @@
+"""Operators' wishes: durable desired state of a link, read by the worker that owns it.
+
+A wish is a row, so it survives every process; workers look several times a second, so nothing needs to be told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from django.db.models import F
+
+from realtime.models import Link
+
+OPERATIONS = ("reconnect", "suspend", "resume")
+
+POLL_SECONDS = 0.2
+
+
+class NotApplied(TimeoutError):
+    """No worker took the wish in time. It stands: the worker that comes next will follow it."""
+
+
+def wish(link_id: int, operation: str) -> int:
+    """Ask for ``reconnect``, ``suspend`` or ``resume`` and return the revision to wait for.
+
+    Raises ValueError for another operation, Link.DoesNotExist for an unknown link.
+    """
+    if operation not in OPERATIONS:
+        raise ValueError(f"{operation!r} is none of {', '.join(OPERATIONS)}")
+    changes: dict[str, object] = {"desired_revision": F("desired_revision") + 1}
+    if operation == "reconnect":
+        changes["reconnect_wanted"] = F("reconnect_wanted") + 1
+    else:
+        changes["desire"] = Link.Desire.SUSPENDED if operation == "suspend" else Link.Desire.AUTO
+    Link.objects.filter(pk=link_id).update(**changes)
+    return Link.objects.values_list("desired_revision", flat=True).get(pk=link_id)
+
+
+def wait_applied(
+    link_id: int, revision: int, seconds: float = 5.0, sleep: Callable[[float], None] = time.sleep
+) -> Link:
+    """Return the link once its worker has followed that revision; raises NotApplied after ``seconds``."""
+    for _ in range(max(1, round(seconds / POLL_SECONDS))):
+        link = Link.objects.get(pk=link_id)
+        if link.applied_revision >= revision:
+            return link
+        sleep(POLL_SECONDS)
+    raise NotApplied(f"no worker followed the wish within {seconds:g} s; is `manage.py upstream` running?")

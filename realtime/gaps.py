@@ -1,0 +1,63 @@
+"""The gap ledger: every window in which a subscription was not provably live is a row, and each row is closed.
+
+A window begins at the last moment that was provably live (the last frame heard, less a margin), not when the loss was
+noticed. There is at most one open row for a link as a whole, and one for each of its feeds that is refused or not
+answered while the link itself is up. All functions are synchronous and run in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from realtime import sql
+from realtime.models import Gap, Link
+
+MARGIN = 2_000_000
+"""Microseconds before the last proof of life at which a window begins: events overtake each other on the way."""
+
+WHOLE_LINK = ""
+
+
+def open_window(rows: Sequence[tuple[int, str, str, int]]) -> None:
+    """Open windows, given as (link id, feed, cause, started_at); one that is open already keeps its beginning."""
+    new = sql.rows({"link_id": "bigint", "feed": "text", "cause": "text", "started_at": "bigint"})
+    sql.execute(
+        "INSERT INTO realtime_gap (link_id, feed, cause, started_at, outcome, differences, note) "
+        f"SELECT link_id, feed, cause, started_at, '{Gap.Outcome.OPEN}', 0, '' FROM {new} AS new WHERE true "
+        "ON CONFLICT DO NOTHING",
+        rows,
+    )
+    lost = [link_id for link_id, feed, _, _ in rows if feed == WHOLE_LINK]
+    Link.objects.filter(pk__in=lost, live=True).update(live=False)
+
+
+def open_of(link_id: int) -> list[Gap]:
+    """Return the link's open windows, the one that began first ahead."""
+    return list(Gap.objects.filter(link_id=link_id, outcome=Gap.Outcome.OPEN).order_by("started_at", "feed"))
+
+
+def close(
+    link_id: int, feeds: Iterable[str], *, differences: int, known: bool, note: str, live_at: int, now: int
+) -> int:
+    """Close the open windows of these feeds and return how many there were.
+
+    ``known`` says that a snapshot was compared: then the outcome is *repaired* or *nothing missed*, by whether it
+    made a difference, else *unknown*.
+    """
+    outcome = Gap.Outcome.UNKNOWN
+    if known:
+        outcome = Gap.Outcome.REPAIRED if differences else Gap.Outcome.NOTHING_MISSED
+    rows = Gap.objects.filter(link_id=link_id, feed__in=list(feeds), outcome=Gap.Outcome.OPEN)
+    return rows.update(outcome=outcome, differences=differences, note=note[:300], live_at=live_at, closed_at=now)
+
+
+def adopt(worker: str, cause: str, now: int) -> int:
+    """Open windows for the links that this worker's last life left live; return how many.
+
+    Each begins at what that life is known to have recorded.
+    """
+    left = Link.objects.filter(worker=worker).values_list("pk", "live", "proven_at")
+    rows = [(pk, WHOLE_LINK, cause, proven - MARGIN) for pk, live, proven in left if live]
+    open_window(rows)
+    Link.objects.filter(worker=worker).exclude(state="suspended").update(state="stopped", reason=cause, since=now)
+    return len(rows)

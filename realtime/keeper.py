@@ -1,0 +1,276 @@
+"""One link's keeper: joins its connection manager, the bridge, the gap ledger and the snapshots.
+
+Whatever its manager publishes becomes a note; while the link is not provably live a window is open in the ledger; and
+each time the link is open again, the first time included, the keeper asks for a snapshot, lets the subscriptions
+settle, asks once more, and closes the window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from realtime import feeds, gaps
+from realtime.appsync.auth import Authorization
+from realtime.appsync.endpoint import Endpoint
+from realtime.bridge import Bridge, RawCopy, now_us
+from realtime.notes import Backfill, CloseUnknown, FeedsState, LinkState
+from realtime.product import Recorder
+from realtime.snapshot import Snapshot, SnapshotProvider, SnapshotUnavailable
+from realtime.upstream.clock import Clock
+from realtime.upstream.connection import Connection
+from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
+from realtime.upstream.manager import Manager
+from realtime.upstream.model import Snapshot as LinkSnapshot
+from realtime.upstream.policy import FullJitter, Policy
+from realtime.upstream.states import State
+from realtime.upstream.subscriptions import Subscription, Subscriptions
+from realtime.upstream.transport import Transport
+
+logger = logging.getLogger("realtime.keeper")
+
+SNAPSHOT_RETRY = FullJitter(base=0.5, cap=30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What all keepers of a worker share. ``provider`` none means that gaps can only close as unknown."""
+
+    worker: str
+    endpoint: Endpoint
+    transport: Transport
+    policy: Policy
+    bridge: Bridge
+    recorder: Recorder
+    provider: SnapshotProvider | None
+    clock: Clock
+    rng: Random
+    root: str
+    settle: float
+
+
+class Keeper:
+    """Keeps one user's link. Its ``manager`` is what wishes are told to."""
+
+    def __init__(self, link_id: int, user_id: int, subject: str, credentials: Credentials, parts: Parts) -> None:
+        self.link_id = link_id
+        self.user_id = user_id
+        self.subject = subject
+        self._credentials = credentials
+        self._parts = parts
+        self._subscriptions = Subscriptions(feeds.channels(parts.root, subject), parts.rng)
+        connection = Connection(parts.endpoint, credentials, parts.transport, self._subscriptions, self, parts.clock)
+        self.manager = Manager(connection, parts.policy, parts.clock, parts.rng, subject)
+        self.manager.listen(self._changed)
+        self._told: tuple[object, ...] = ()
+        self._was_open = False
+        self._settled = False
+        self._lost_at: float | None = None
+        self._repair: asyncio.Task[None] | None = None
+        self._repair_again = False
+        self._feeds_noted = False
+        self._received = 0
+
+    # ── What the connection tells (connection.Inlet) ─────────────────────────────────────────────────────────
+
+    def data(self, feed: str, payload: str) -> None:
+        self._received += 1
+        raw = RawCopy(self.link_id, self.user_id, feed, payload, now_us(), self._parts.endpoint.dialect)
+        self._parts.bridge.copy(raw)
+
+    def subscription(self, subscription: Subscription) -> None:
+        """Note the feeds' states, once for all that change together; a feed that came back late has missed things."""
+        if self._settled and subscription.status == "live":
+            self.compare()
+        if not self._feeds_noted:
+            self._feeds_noted = True
+            asyncio.get_running_loop().call_soon(self._note_feeds)
+
+    def trouble(self, text: str) -> None:
+        logger.warning("link %s: %s", self.subject, text)
+
+    async def room(self) -> None:
+        await self._parts.bridge.room()
+
+    # ── What the worker asks ─────────────────────────────────────────────────────────────────────────────────
+
+    def compare(self) -> None:
+        """Compare what is recorded with a snapshot; asked for while one is under way, once more after it."""
+        if self.manager.snapshot.state is not State.OPEN:
+            return  # the repair after the next connect does it
+        if self._repair is None or self._repair.done():
+            self._repair = asyncio.create_task(self._run_repair(), name=f"repair {self.subject}")
+        else:
+            self._repair_again = True
+
+    def proof(self) -> tuple[int, int, int]:
+        """Return (link id, up to when it is proven to be recorded in full, copies received since the last proof)."""
+        received, self._received = self._received, 0
+        through = self._parts.bridge.recorded_through()
+        heard = self.manager.heard_at
+        if heard is not None:
+            through = min(through, self._wall_us(heard))
+        return self.link_id, through, received
+
+    @property
+    def provable(self) -> bool:
+        """Whether the link is open, so that ``proof`` means something."""
+        return self._was_open
+
+    async def stop(self, reason: str) -> None:
+        """End the link and its tasks; its window opens as with any other loss."""
+        await self.manager.stop(reason)
+        await self._end_repair()
+
+    # ── The manager's snapshots ──────────────────────────────────────────────────────────────────────────────
+
+    def _changed(self, snapshot: LinkSnapshot) -> None:
+        is_open = snapshot.state is State.OPEN
+        if self._was_open and not is_open:
+            # By now the session is fenced off, but what it heard last is still known.
+            self._lost_at = self.manager.heard_at
+        not_live = None if is_open else (self._cause(snapshot), self._began())
+        if self._was_open and not is_open:
+            self._settled = False
+            self._cancel_repair()
+        self._note_state(snapshot, not_live)
+        if is_open and not self._was_open:
+            self.compare()
+        self._was_open = is_open
+
+    def _note_state(self, snapshot: LinkSnapshot, not_live: tuple[str, int] | None) -> None:
+        error = snapshot.last_error
+        values: dict[str, Any] = {
+            "state": snapshot.state.value,
+            "reason": snapshot.reason[:200],
+            "since": self._wall_us(snapshot.since),
+            "attempt": snapshot.attempt,
+            "next_try_at": None if snapshot.next_try_at is None else self._wall_us(snapshot.next_try_at),
+            "last_error": f"{error.kind}: {error.text}"[:300] if error else "",
+            "connects": snapshot.connects,
+            "drops": snapshot.drops,
+            "protocol": self._parts.endpoint.dialect,
+        }
+        told = (values["state"], values["reason"], values["next_try_at"], snapshot.session)
+        news, self._told = told != self._told, told
+        self._parts.bridge.note(
+            LinkState(self.link_id, self.user_id, self._parts.worker, values, snapshot.session, not_live, news)
+        )
+
+    def _cause(self, snapshot: LinkSnapshot) -> str:
+        return snapshot.reason or snapshot.state.value
+
+    def _began(self) -> int:
+        """Return when the window begins, if none is open: at the last frame that was heard, less a margin."""
+        if self._lost_at is None:
+            return now_us()
+        return self._wall_us(self._lost_at) - gaps.MARGIN
+
+    def _wall_us(self, monotonic: float) -> int:
+        return now_us() + round((monotonic - self._parts.clock.monotonic()) * 1_000_000)
+
+    # ── Feeds ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _note_feeds(self) -> None:
+        self._feeds_noted = False
+        deaf = self._deaf() if self._settled else []
+        opened = [(s.feed, s.error or s.status, now_us() - gaps.MARGIN) for s in deaf]
+        self._parts.bridge.note(FeedsState(self.link_id, self._rows(), opened))
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """Return the subscriptions as the pages show them."""
+        return [
+            {
+                "feed": s.feed,
+                "channel": s.channel,
+                "state": s.status,
+                "attempts": s.attempts,
+                "error": s.error,
+                "since": None if s.live_since is None else self._wall_us(s.live_since),
+            }
+            for s in self._subscriptions
+        ]
+
+    def _deaf(self) -> list[Subscription]:
+        return [s for s in self._subscriptions if s.status != "live"]
+
+    # ── Repair ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _run_repair(self) -> None:
+        self._repair_again = True
+        while self._repair_again:
+            self._repair_again = False
+            try:
+                await self._repair_once()
+            except SnapshotUnavailable as error:
+                await self._give_up(str(error))
+
+    async def _repair_once(self) -> None:
+        """Compare, let the subscriptions settle, compare again, close the windows of every feed that is live."""
+        live_at = now_us()
+        if self._parts.provider is None:
+            await self._give_up("no snapshot provider is configured (SNAPSHOT_URL)")
+            return
+        first = self._backfill(await self._fetch(), since=None)
+        await self._parts.bridge.note(first)
+        await asyncio.sleep(self._parts.settle)
+        second = self._backfill(await self._fetch(), since=first.applied_at)
+        second.before, second.live_at = first.differences, live_at
+        second.closes = await self._closable()
+        await self._parts.bridge.note(second)
+        self._settled = True
+
+    async def _give_up(self, note: str) -> None:
+        logger.warning("link %s: gap stays unknown: %s", self.subject, note)
+        closes = await self._closable()
+        await self._parts.bridge.note(CloseUnknown(self.link_id, self.user_id, closes, note, now_us()))
+        self._settled = True
+
+    async def _closable(self) -> list[str]:
+        """Return the windows that may close now, after opening one for each feed that is still deaf."""
+        deaf = self._deaf()
+        opened = [(s.feed, s.error or s.status, self._began()) for s in deaf]
+        await self._parts.bridge.note(FeedsState(self.link_id, self._rows(), opened))
+        names = {s.feed for s in deaf}
+        return [gaps.WHOLE_LINK, *(s.feed for s in self._subscriptions if s.feed not in names)]
+
+    def _backfill(self, snapshot: Snapshot, since: int | None) -> Backfill:
+        return Backfill(self.link_id, self.user_id, self._parts.recorder, snapshot, since, None)
+
+    async def _fetch(self) -> Snapshot:
+        """Return a snapshot, however long that takes; only an answer that can never be read is an error."""
+        assert self._parts.provider is not None
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                authorization = await self._credentials.get(refresh=attempt == 2)
+                return await self._parts.provider.fetch(_header(authorization))
+            except (TokenRefused, TokenUnavailable) as error:
+                logger.warning("link %s: no token for the snapshot: %s", self.subject, error)
+            except SnapshotUnavailable as error:
+                if not error.retryable:
+                    raise
+                logger.warning("link %s: %s", self.subject, error)
+            await asyncio.sleep(SNAPSHOT_RETRY.delay(attempt, self._parts.rng))
+
+    def _cancel_repair(self) -> None:
+        if self._repair is not None:
+            self._repair.cancel()
+
+    async def _end_repair(self) -> None:
+        self._cancel_repair()
+        if self._repair is not None:
+            with suppress(asyncio.CancelledError):
+                await self._repair
+
+
+def _header(authorization: Authorization) -> dict[str, str]:
+    """Return the request headers of an authorization object; the host is that of the request itself."""
+    headers = authorization.headers("", "")
+    headers.pop("host", None)
+    return headers

@@ -1,0 +1,172 @@
+"""What a link's life writes, in the same queue and transactions as its copies, so that their order is one order.
+
+A note is applied inside a transaction in the database thread and returns what recording returns. A link's public
+state is an entity too, ``link/self``, in its own user's feed: the browser's pill is as recoverable as any device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from realtime import gaps, sql
+from realtime.events import PRIORITY_SYSTEM, Draft, Recording
+from realtime.merge import canonical, tie
+from realtime.models import Link, Transition
+from realtime.product import Recorder
+from realtime.snapshot import Snapshot
+
+LINK_KEY = "link/self"
+LINK_CHANGED = "link/changed"
+
+
+class Note(Protocol):
+    def apply(self, now: int) -> Recording:
+        """Write it, inside a transaction; ``now`` is in microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """A link's public state changed. ``not_live`` is (cause, started_at) of the window that this opens, if any."""
+
+    link_id: int
+    user_id: int
+    worker: str
+    values: dict[str, Any]
+    session: int
+    not_live: tuple[str, int] | None
+    news: bool
+
+    def apply(self, now: int) -> Recording:
+        Link.objects.filter(pk=self.link_id).update(worker=self.worker, **self.values)
+        if self.not_live is not None:
+            cause, started = self.not_live
+            gaps.open_window([(self.link_id, gaps.WHOLE_LINK, cause[:60], started)])
+        if not self.news:
+            return Recording(drafts=[], narrowed=set())
+        Transition.objects.create(
+            link_id=self.link_id,
+            at=now,
+            state=self.values["state"],
+            reason=self.values["reason"],
+            attempt=self.values["attempt"],
+            session=self.session,
+            detail=self.values["last_error"],
+        )
+        return Recording(drafts=[link_draft(self.link_id, self.user_id, now)], narrowed=set())
+
+
+@dataclass(frozen=True, slots=True)
+class FeedsState:
+    """Subscriptions changed: their list for the pages, and the feeds whose window opens although the link is up."""
+
+    link_id: int
+    subscriptions: list[dict[str, Any]]
+    opened: Sequence[tuple[str, str, int]] = ()
+
+    def apply(self, now: int) -> Recording:
+        Link.objects.filter(pk=self.link_id).update(subscriptions=self.subscriptions)
+        gaps.open_window([(self.link_id, feed, cause[:60], at) for feed, cause, at in self.opened])
+        return Recording(drafts=[], narrowed=set())
+
+
+@dataclass(slots=True)
+class Backfill:
+    """A snapshot is compared with what is recorded; the last one of a repair closes the window.
+
+    ``since`` none means: since the window began. ``closes`` are the feeds whose windows end with it.
+    """
+
+    link_id: int
+    user_id: int
+    recorder: Recorder
+    snapshot: Snapshot
+    since: int | None
+    closes: Sequence[str] | None
+    before: int = 0
+    live_at: int = 0
+    differences: int = field(default=0, init=False)
+    applied_at: int = field(default=0, init=False)
+
+    def apply(self, now: int) -> Recording:
+        self.applied_at = now
+        windows = gaps.open_of(self.link_id)
+        since = self.since if self.since is not None else min((gap.started_at for gap in windows), default=now)
+        recording = self.recorder.reconcile(self.user_id, self.snapshot, since, now)
+        self.differences = self.before + len(recording.drafts)
+        if self.closes is not None:
+            gaps.close(
+                self.link_id,
+                self.closes,
+                differences=self.differences,
+                known=True,
+                note="",
+                live_at=self.live_at,
+                now=now,
+            )
+            _mark_live(self.link_id, self.closes, now)
+            recording.drafts.append(link_draft(self.link_id, self.user_id, now))
+        return recording
+
+
+@dataclass(frozen=True, slots=True)
+class CloseUnknown:
+    """There is nothing to compare with: the window ends, and what happened in it stays unknown."""
+
+    link_id: int
+    user_id: int
+    closes: Sequence[str]
+    note: str
+    live_at: int
+
+    def apply(self, now: int) -> Recording:
+        gaps.close(self.link_id, self.closes, differences=0, known=False, note=self.note, live_at=self.live_at, now=now)
+        _mark_live(self.link_id, self.closes, now)
+        return Recording(drafts=[link_draft(self.link_id, self.user_id, now)], narrowed=set())
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Up to when links are known to be recorded in full, as (link id, proven_at, copies received since the last)."""
+
+    rows: Sequence[tuple[int, int, int]]
+
+    def apply(self, now: int) -> Recording:
+        new = sql.rows({"id": "bigint", "proven": "bigint", "n": "bigint"})
+        sql.execute(
+            "UPDATE realtime_link SET proven_at = new.proven, received = realtime_link.received + new.n "
+            f"FROM {new} AS new WHERE realtime_link.id = new.id",
+            self.rows,
+        )
+        return Recording(drafts=[], narrowed=set())
+
+
+def link_draft(link_id: int, user_id: int, now: int) -> Draft:
+    """Return the feed entry that tells a user of the state of the own link, as the tables have it now."""
+    link = Link.objects.get(pk=link_id)
+    windows = gaps.open_of(link_id)
+    gap = {"since": windows[0].started_at, "cause": windows[0].cause} if windows else None
+    values = {
+        "state": link.state,
+        "reason": link.reason,
+        "since": link.since,
+        "next_try": link.next_try_at,
+        "gap": gap,
+    }
+    texts = {name: canonical(value) for name, value in values.items()}
+    return Draft(
+        topic=f"user.{user_id}",
+        key=LINK_KEY,
+        event_type=LINK_CHANGED,
+        priority=PRIORITY_SYSTEM,
+        source="link",
+        fields=tuple((name, text, now, tie(text)) for name, text in texts.items()),
+        source_time=now,
+        received=now,
+    )
+
+
+def _mark_live(link_id: int, closes: Sequence[str], now: int) -> None:
+    if gaps.WHOLE_LINK in closes:
+        Link.objects.filter(pk=link_id, state="open").update(live=True, proven_at=now)

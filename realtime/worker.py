@@ -1,0 +1,353 @@
+"""A worker: opens, suspends and resumes links as people come and go, and records what they bring.
+
+It looks several times a second at what is wanted: who is present (Valkey), who has just signed in, what operators
+wish, and whose tokens changed (all in the database). While Valkey is away the last known presence holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from django.db import DatabaseError, transaction
+from django.db.models import F
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from realtime import credentials, demand, gaps
+from realtime.bridge import Bridge, Fenced, now_us
+from realtime.config import Config
+from realtime.database import DatabaseThread
+from realtime.keeper import Keeper, Parts
+from realtime.models import Credential, Link
+from realtime.models import Worker as WorkerRow
+from realtime.notes import Proof
+from realtime.product import Product
+from realtime.relay import Relay
+from realtime.snapshot import HttpSnapshots
+from realtime.upstream import endpoints
+from realtime.upstream.clock import SystemClock
+from realtime.upstream.credentials import Credentials, StaticCredentials, UserCredentials
+from realtime.upstream.policy import preset
+from realtime.upstream.transport import WebSocketTransport, tls_context
+
+logger = logging.getLogger("realtime.worker")
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks at what is wanted: a link is dialled within this of its user's sign-in."""
+
+PROVE_EVERY = 2.0
+"""Seconds between two writes of how far links are recorded: the length of a window that a killed worker leaves."""
+
+SIGNED_IN_LASTS = 60_000_000
+"""Microseconds for which a sign-in by itself wants the link: the page that opens next takes over."""
+
+SILENT_AFTER = 10_000_000
+"""Microseconds without a beat after which another worker counts as dead."""
+
+FORGET_AFTER = 600.0
+"""Seconds after which a suspended link's keeper is let go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A link's row, as far as it says what is wanted."""
+
+    link_id: int
+    user_id: int
+    subject: str
+    suspended: bool
+    reconnect: int
+    revision: int
+    applied: int
+    generation: int
+    refused: str
+    active: bool
+
+
+class Worker:
+    """One worker process's work. ``run`` returns when ``stop`` was called, and raises Fenced when it was replaced."""
+
+    def __init__(self, name: str, config: Config, product: Product, redis: Redis, layer: object) -> None:
+        self.name = name
+        self._config = config
+        self._redis = redis
+        self._database = DatabaseThread(f"{name} database")
+        self._tokens = DatabaseThread(f"{name} tokens")
+        self._fence = 0
+        self.relay = Relay(redis, layer, self._database)
+        self.bridge = Bridge(
+            self._database,
+            product.recorder,
+            self.relay.push,
+            self._check_fence,
+            credentials.refuse,
+            self._compare,
+        )
+        self._issuer = credentials.issuer()
+        self._parts = self._make_parts(product)
+        self.keepers: dict[int, Keeper] = {}
+        self._seen: dict[int, Wanted] = {}
+        self._idle_since: dict[int, float] = {}
+        self._present: set[int] = set()
+        self._valkey_away = False
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask ``run`` to hand everything over and return."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        await self._begin()
+        tasks = [
+            asyncio.create_task(self.bridge.run(), name="bridge"),
+            asyncio.create_task(self.relay.run(), name="relay"),
+            asyncio.create_task(self._look(), name="look"),
+            asyncio.create_task(self._prove(), name="prove"),
+            asyncio.create_task(self._watch_sleep(), name="sleep watch"),
+        ]
+        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        try:
+            done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                task.result()
+        finally:
+            stopping.cancel()
+            await self._end(tasks)
+
+    # ── The beginning and the end ────────────────────────────────────────────────────────────────────────────
+
+    async def _begin(self) -> None:
+        """Take the name, and open windows for what its last life left live."""
+        delay = 0.2
+        while True:
+            try:
+                self._fence, adopted = await self._database.run(self._take_over)
+                break
+            except DatabaseError as error:
+                logger.warning("the database is away (%s): trying again", error)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 2.0)
+        if adopted:
+            logger.info("%d links were live when the last worker of this name ended: their gaps are open", adopted)
+
+    def _take_over(self) -> tuple[int, int]:
+        with transaction.atomic():
+            now = now_us()
+            others = WorkerRow.objects.filter(stopped=False, beat__gt=now - SILENT_AFTER).exclude(name=self.name)
+            if others.exists():
+                raise AnotherWorker(
+                    f"worker {others[0].name!r} is alive and owns the links; stop it first, or start with its --name"
+                )
+            row, _ = WorkerRow.objects.select_for_update().get_or_create(name=self.name)
+            row.fence, row.started_at, row.beat, row.stopped = row.fence + 1, now, now, False
+            row.save()
+            left = Link.objects.exclude(worker=self.name).filter(live=True)
+            left.update(worker=self.name)
+            return row.fence, gaps.adopt(self.name, "the worker died", now)
+
+    async def _end(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        for task in tasks[2:]:
+            await _cancelled(task)
+        await asyncio.gather(*(keeper.stop("the worker stopped") for keeper in self.keepers.values()))
+        for task in tasks[:2]:
+            await _cancelled(task)
+        try:
+            async with asyncio.timeout(10):
+                await self.bridge.drain()
+                await self.relay.flush()
+                await self._database.run(self._say_goodbye)
+        except (TimeoutError, Fenced, DatabaseError) as error:
+            logger.error("stopped without writing everything: %s; the next worker opens gaps for it", error)
+        self._database.close()
+        self._tokens.close()
+        await self._redis.aclose()
+
+    def _say_goodbye(self) -> None:
+        WorkerRow.objects.filter(name=self.name, fence=self._fence).update(stopped=True, beat=now_us())
+
+    def _check_fence(self) -> None:
+        """Raise Fenced if another process has taken this name; in the transaction that is about to write."""
+        if not WorkerRow.objects.filter(name=self.name, fence=self._fence).exists():
+            raise Fenced(f"another process has taken over worker {self.name!r}: this one ends")
+
+    def _make_parts(self, product: Product) -> Parts:
+        upstream = self._config.upstream
+        return Parts(
+            worker=self.name,
+            endpoint=endpoints.configured(upstream),
+            transport=WebSocketTransport(tls_context(str(upstream.ca_file) if upstream.ca_file else None)),
+            policy=preset(upstream.reconnect, stable_after=upstream.stable_after),
+            bridge=self.bridge,
+            recorder=product.recorder,
+            provider=HttpSnapshots(upstream.snapshot_url) if upstream.snapshot_url else None,
+            clock=SystemClock(),
+            rng=Random(),
+            root=upstream.channel_root,
+            settle=upstream.settle,
+        )
+
+    # ── What is wanted ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def _look(self) -> None:
+        while True:
+            await self._look_once()
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _look_once(self) -> None:
+        await self._ask_presence()
+        try:
+            wanted = await self._database.run(_wanted, self._present, set(self.keepers), now_us() - SIGNED_IN_LASTS)
+        except DatabaseError as error:
+            logger.warning("can't see what is wanted: %s", error)
+            return
+        applied = []
+        for row, present in wanted:
+            if self._follow(row, present):
+                applied.append((row.link_id, row.revision))
+        if applied:
+            await self._database.run(_note_applied, applied)
+
+    async def _ask_presence(self) -> None:
+        try:
+            self._present = await demand.present(self._redis)
+            self._valkey_away = False
+        except (RedisError, OSError) as error:
+            if not self._valkey_away:
+                logger.warning("Valkey is away (%s): the last known presence holds", error)
+            self._valkey_away = True
+
+    def _follow(self, row: Wanted, present: bool) -> bool:
+        """Bring one link to what is wanted of it; tell whether an operator's wish was followed by that."""
+        keeper = self.keepers.get(row.link_id)
+        if keeper is None:
+            if not present and row.applied == row.revision:
+                return False
+            keeper = self._open(row)
+        before = self._seen.get(row.link_id)
+        self._seen[row.link_id] = row
+        self._follow_tokens(keeper, row, before)
+        self._follow_presence(keeper, row, present)
+        if before is not None and row.reconnect != before.reconnect:
+            keeper.manager.connect_now()
+        return row.applied != row.revision
+
+    def _open(self, row: Wanted) -> Keeper:
+        keeper = Keeper(row.link_id, row.user_id, row.subject, self._credentials_of(row), self._parts)
+        self.keepers[row.link_id] = keeper
+        if not row.generation or row.refused:
+            keeper.manager.shut_gate("auth", row.refused or credentials.NO_CREDENTIAL)
+        return keeper
+
+    def _credentials_of(self, row: Wanted) -> Credentials:
+        static = endpoints.static_authorization(self._config.upstream)
+        if static is not None:
+            return StaticCredentials(static)
+        vault = credentials.DatabaseVault(row.user_id, self._tokens)
+        return UserCredentials(vault, self._issuer, time.time, self._config.upstream.token_use)
+
+    def _follow_tokens(self, keeper: Keeper, row: Wanted, before: Wanted | None) -> None:
+        if before is None or (row.generation, row.refused) == (before.generation, before.refused):
+            return
+        if row.refused:
+            keeper.manager.shut_gate("auth", row.refused)
+        else:
+            keeper.manager.auth_changed(row.subject)
+
+    def _follow_presence(self, keeper: Keeper, row: Wanted, present: bool) -> None:
+        manager = keeper.manager
+        if row.suspended or not row.active:
+            reason = "suspended by an operator" if row.suspended else "the account is not active"
+            manager.suspend(reason)
+            self._idle_since.pop(row.link_id, None)
+        elif present:
+            self._idle_since.pop(row.link_id, None)
+            manager.resume()
+            manager.start()
+        elif row.link_id not in self._idle_since:
+            self._idle_since[row.link_id] = time.monotonic()
+            manager.suspend("nobody is watching", self._config.upstream.grace)
+
+    def _compare(self, link_id: int) -> None:
+        keeper = self.keepers.get(link_id)
+        if keeper is not None:
+            keeper.compare()
+
+    # ── Proof of life ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _prove(self) -> None:
+        while True:
+            proofs = [keeper.proof() for keeper in self.keepers.values() if keeper.provable]
+            if proofs:
+                await self.bridge.note(Proof(proofs))
+            try:
+                await self._database.run(self._beat)
+            except DatabaseError as error:
+                logger.warning("can't write the beat: %s", error)
+            await asyncio.sleep(PROVE_EVERY)
+
+    def _beat(self) -> None:
+        if not WorkerRow.objects.filter(name=self.name, fence=self._fence).update(beat=now_us()):
+            raise Fenced(f"another process has taken over worker {self.name!r}: this one ends")
+
+    async def _watch_sleep(self) -> None:
+        """Tell every link when the machine slept: its clock for time-outs stood still meanwhile."""
+        clock = self._parts.clock
+        slept = clock.boottime() - clock.monotonic()
+        while True:
+            await asyncio.sleep(1.0)
+            gap = clock.boottime() - clock.monotonic() - slept
+            if gap > self._parts.policy.slept_for:
+                slept += gap
+                logger.warning("the machine slept for %.0f s", gap)
+                for keeper in self.keepers.values():
+                    keeper.manager.woke(gap)
+
+
+class AnotherWorker(RuntimeError):
+    """A worker of another name is alive; one at a time owns the links."""
+
+
+def _wanted(present: set[int], kept: set[int], signed_in_after: int) -> list[tuple[Wanted, bool]]:
+    """Return the rows of the links that matter now, and whether each link's user is present."""
+    links = Link.objects.filter(user_id__in=present) | Link.objects.filter(pk__in=kept)
+    links = links | Link.objects.filter(signed_in_at__gt=signed_in_after)
+    links = links | Link.objects.filter(desired_revision__gt=F("applied_revision"))
+    rows = links.select_related("user").distinct()
+    tokens = {
+        user_id: (generation, refused)
+        for user_id, generation, refused in Credential.objects.filter(
+            user_id__in=[row.user_id for row in rows]
+        ).values_list("user_id", "generation", "refused")
+    }
+    wanted = []
+    for row in rows:
+        generation, refused = tokens.get(row.user_id, (0, ""))
+        link = Wanted(
+            row.pk,
+            row.user_id,
+            row.subject,
+            row.desire == Link.Desire.SUSPENDED,
+            row.reconnect_wanted,
+            row.desired_revision,
+            row.applied_revision,
+            generation,
+            refused,
+            row.user.is_active,
+        )
+        wanted.append((link, row.user_id in present or row.signed_in_at > signed_in_after))
+    return wanted
+
+
+def _note_applied(applied: Sequence[tuple[int, int]]) -> None:
+    for link_id, revision in applied:
+        Link.objects.filter(pk=link_id, applied_revision__lt=revision).update(applied_revision=revision)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
