@@ -1,3 +1,5 @@
+# Everything here needs only Python 3.11 or newer and make; the JavaScript tests need Node as well.
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,12 +8,58 @@ BIN := $(VENV)/bin
 
 .PHONY: help
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: install  ## Run everything on this machine. PORT, HOST, DEVICES, RATE change it; Ctrl-C stops it.
+	@exec $(BIN)/python manage.py demo
+
+.PHONY: test
+test: install chromium lint types check test-js test-python  ## Run what must pass before a change is merged.
 
 .PHONY: install
 install: $(VENV)/installed  ## Make the virtual environment from the pinned, hashed dependencies.
 
 $(VENV)/installed: requirements-dev.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
+
+.PHONY: chromium
+chromium:
+	@.ci/chromium
+
+.PHONY: lint
+lint: install  ## Check style and formatting.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: install  ## Check the types.
+	$(BIN)/mypy
+
+.PHONY: check
+check: install  ## Check settings, migrations and what a deployment needs.
+	ENV_FILE=/dev/null $(BIN)/python manage.py check
+	ENV_FILE=/dev/null $(BIN)/python manage.py makemigrations --check --dry-run
+	ENV_FILE=deploy/example.env $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+.PHONY: test-js
+test-js:  ## Run the JavaScript tests.
+	node --test $$(find tests/js -name '*.test.js')
+
+.PHONY: test-python
+test-python: install  ## Run the Python tests, those in Chromium and with short faults included.
+	PYTHONASYNCIODEBUG=1 $(BIN)/pytest
+
+.PHONY: soak
+soak: install  ## Run the tests that take hours: long properties, random faults, fuzzing.
+	$(BIN)/pytest -m soak
+
+.PHONY: pins
+pins:  ## Pin the dependencies of pyproject.toml anew (needs uv).
+	uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-emit-index-url \
+		pyproject.toml -o requirements.txt
+	uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-emit-index-url \
+		--extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt

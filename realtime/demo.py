@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urljoin
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -81,7 +80,7 @@ class Demo:
             return self._manage(
                 "emulator",
                 *("--host", LOOPBACK, "--port", str(self._emulator_port)),
-                *("--state", str(self._options.state_dir / "emulator")),
+                *("--state", str(self._options.state_dir / "emulator.journal")),
                 *("--fleet", str(self._options.devices), "--rate", f"{self._options.rate:g}"),
             )
 
@@ -173,7 +172,7 @@ class Demo:
             "APPSYNC_EVENTS_REALTIME_URL": at["events_realtime_url"],
             "APPSYNC_GRAPHQL_URL": at["graphql_url"],
             "APPSYNC_GRAPHQL_REALTIME_URL": at["graphql_realtime_url"],
-            "SNAPSHOT_URL": urljoin(at["events_url"], "/snapshot"),
+            "SNAPSHOT_URL": at["snapshot_url"],
             "OIDC_TOKEN_URL": at["token_url"],
         }
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from argparse import ArgumentTypeError
 from typing import Any
 
 from channels.layers import get_channel_layer
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from realtime import config, product, tether, valkey
+from realtime import config, probe_server, product, valkey
 from realtime.appsync.exceptions import BadEndpoint
 from realtime.bridge import Fenced
+from realtime.health import Health, database_check, valkey_check
+from realtime.probes import Probes
 from realtime.worker import AnotherWorker, Worker
 
 
@@ -24,17 +27,20 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", default=f"worker-{socket.gethostname()}"[:64], help="this worker's name")
-        parser.add_argument("--metrics", metavar="HOST:PORT", help="serve metrics and health there")
+        parser.add_argument("--metrics", metavar="HOST:PORT", type=_place, help="serve metrics and health there")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        tether.watch_parent()
         try:
-            asyncio.run(self._run(options["name"]))
+            asyncio.run(self._run(options["name"], options["metrics"]))
         except (BadEndpoint, AnotherWorker, Fenced) as error:
             raise CommandError(str(error)) from None
 
-    async def _run(self, name: str) -> None:
-        worker = Worker(name, config.load(), product.load(), valkey.connect(), get_channel_layer())
+    async def _run(self, name: str, metrics: tuple[str, int] | None) -> None:
+        client = valkey.connect()
+        worker = Worker(name, config.load(), product.load(), client, get_channel_layer())
+        if metrics is not None:
+            health = Health({"database": database_check(), "valkey": valkey_check(client)})
+            await _serve_probes(Probes(health, config.load().metrics_token), *metrics)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
@@ -42,3 +48,17 @@ class Command(BaseCommand):
         self.stdout.flush()
         await worker.run()
         self.stdout.write(f"worker {name} has stopped")
+
+
+def _place(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host, int(port)
+
+
+async def _serve_probes(probes: Probes, host: str, port: int) -> None:
+    try:
+        await probe_server.start(probes, host, port)
+    except OSError as error:
+        raise CommandError(f"Cannot serve metrics on {host}:{port}: {error.strerror}. Choose another.") from None
