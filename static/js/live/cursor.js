@@ -30,30 +30,39 @@ export function format(places) {
 
 /** The place in one life of one topic. */
 class Place {
-  /** Offsets above `offset` that arrived already. */
-  #ahead = new Set();
+  /** Offsets above `offset` that arrived already, with their keys. */
+  #ahead = new Map();
 
   constructor(epoch, offset) {
     this.epoch = epoch;
     this.offset = offset;
   }
 
-  /** @returns {boolean} whether the offset is a new one */
-  see(offset, position) {
-    const fresh = offset > this.offset && !this.#ahead.has(offset);
-    if (fresh) this.#ahead.add(offset);
+  /** @returns {boolean} whether the frame tells anything new */
+  see(offset, position, key) {
+    const fresh = offset > this.offset && !this.#ahead.has(offset) && !this.#isReplaced(offset, key);
+    if (offset > this.offset) this.#ahead.set(offset, key);
     if (position > this.offset) this.#advance(position);
     while (this.#ahead.delete(this.offset + 1)) this.offset += 1;
     return fresh;
   }
 
   get highest() {
-    return Math.max(this.offset, ...this.#ahead);
+    return Math.max(this.offset, ...this.#ahead.keys());
+  }
+
+  /**
+   * A later frame of the same key that came before stood for this one too: order is promised by key. A session
+   * that goes on from below both sends this one anew, and it must not bring back what the later one ended.
+   */
+  #isReplaced(offset, key) {
+    for (const [other, itsKey] of this.#ahead) if (itsKey === key && other > offset) return true;
+    return false;
   }
 
   #advance(position) {
     this.offset = position;
-    for (const offset of this.#ahead) if (offset <= position) this.#ahead.delete(offset);
+    for (const offset of this.#ahead.keys()) if (offset <= position) this.#ahead.delete(offset);
   }
 }
 
@@ -70,13 +79,13 @@ export class Cursor {
   /**
    * Takes note of an event frame.
    *
-   * @param {{topic: string, epoch: string, offset: number, position?: number}} frame
+   * @param {{topic: string, epoch: string, offset: number, position?: number, key: string}} frame
    * @returns {"new" | "seen" | "foreign"} `foreign`: of another life of the topic, so the place means nothing
    */
-  see({ topic, epoch, offset, position = offset }) {
+  see({ topic, epoch, offset, position = offset, key }) {
     const place = this.#places.get(topic) ?? this.#begin(topic, epoch, offset, position);
     if (place.epoch !== epoch) return "foreign";
-    return place.see(offset, position) ? "new" : "seen";
+    return place.see(offset, position, key) ? "new" : "seen";
   }
 
   /** A topic that nobody named begins just below its first frame. */

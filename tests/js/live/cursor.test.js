@@ -4,7 +4,7 @@ import test from "node:test";
 import { Cursor, format, parse } from "../../../static/js/live/cursor.js";
 
 const TEXT = "user.3:9f0c1a2b3c4d5e6f:120,org.a:b:0011223344556677:3";
-const frame = (offset, position) => ({ topic: "t", epoch: "e", offset, position });
+const frame = (offset, position, key = `k${offset}`) => ({ topic: "t", epoch: "e", offset, position, key });
 
 test("a cursor's text is read and written, with colons inside a topic", () => {
   assert.deepEqual(parse(TEXT).get("org.a:b"), { epoch: "0011223344556677", offset: 3 });
@@ -53,6 +53,15 @@ test("a position above the offset covers what was replaced", () => {
   cursor.see(frame(5, 8));
   assert.equal(String(cursor), "t:e:8");
   assert.equal(cursor.see(frame(7)), "seen");
+});
+
+test("what a later frame of its key stood for tells nothing new, when another session sends it again", () => {
+  const cursor = new Cursor("t:e:4");
+  assert.equal(cursor.see(frame(10, 4, "device")), "new");
+  assert.equal(cursor.see(frame(5, 5, "device")), "seen");
+  assert.equal(cursor.see(frame(6, 6, "another device")), "new");
+  assert.equal(cursor.see(frame(11, 6, "device")), "new");
+  assert.equal(String(cursor), "t:e:6");
 });
 
 test("another epoch is foreign and leaves the place", () => {
