@@ -38,6 +38,12 @@ def memberships(user: User) -> QuerySet[Membership]:
     return Membership.objects.filter(user=user, ended_at=None).order_by("org_id")
 
 
+def colleagues(user: User) -> QuerySet[Membership]:
+    """The living memberships, with their people, of every organisation that `user` belongs to now."""
+    mine = memberships(user).order_by().values("org_id")
+    return Membership.objects.filter(org_id__in=mine, ended_at=None).select_related("user").order_by("user__username")
+
+
 class TopicAccess:
     """Which feeds a person hears: the engine's `Access` protocol."""
 

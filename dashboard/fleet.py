@@ -43,7 +43,7 @@ def is_updating(device: Entity) -> bool:
 
 
 def has_failed(device: Entity) -> bool:
-    return device.get("fwUpdateState") == "Failed"
+    return bool(device.get("fwUpdateState") == "Failed")
 
 
 # What the filter form offers, by the words that stand in the address.

@@ -39,6 +39,9 @@ FIELDS = {
     "AIControlSetting": Shown("AI settings", "tree"),
     "role": Shown("Role", "words"),
     "tokenRevoked": Shown("Token revoked"),
+    "reason": Shown("Reason"),
+    "since": Shown("Since", "time"),
+    "next_try": Shown("Next try", "time"),
 }
 
 
@@ -90,7 +93,7 @@ def _plan(value: Any) -> str:
 
 
 def _time(value: Any) -> str:
-    return f"{moment(value):%Y-%m-%d %H:%M:%S} UTC"
+    return UNKNOWN if not value else f"{moment(value):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _words(value: Any) -> str:
@@ -103,9 +106,7 @@ def _tree(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return _bool(value)
-    return str(value)
+    return _bool(value) if isinstance(value, bool) else str(value) or UNKNOWN
 
 
 _FORMATS = {

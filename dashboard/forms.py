@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 from django.http import QueryDict
@@ -30,7 +32,7 @@ class SignInForm(AuthenticationForm):
     def __init__(self, request=None, *args, data: QueryDict | None = None, **kwargs):
         if data is not None and "username" not in data and "login" in data:
             data = data.copy()
-            data["username"] = data["login"]
+            data.setlist("username", data.getlist("login"))
         super().__init__(request, *args, data=data, **kwargs)
 
 
@@ -44,7 +46,10 @@ class DeviceFilter(forms.Form):
 
     def __init__(self, data, sites):
         super().__init__(data)
-        self.fields["site"].choices = [("", "All sites"), *((site, site) for site in sites if site)]
+        cast(forms.ChoiceField, self.fields["site"]).choices = [
+            ("", "All sites"),
+            *((site, site) for site in sites if site),
+        ]
 
     def wanted(self) -> dict[str, str]:
         self.is_valid()

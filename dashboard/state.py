@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dashboard import access, entities, upstream
+from dashboard.entities import Entity
 from dashboard.models import User
 
 
@@ -16,13 +17,15 @@ class CurrentState:
         the entries that follow, and the merge rule makes the second time harmless.
         """
         seen = entities.read(access.fields(user))
-        wire: dict[str, dict[str, list[Any]]] = {
-            key: {name: [field.value, field.time, field.tie] for name, field in entity.fields.items()}
-            for key, entity in seen.items()
+        seen[upstream.KEY] = upstream.own_link(user).entity
+        return {
+            "entities": {key: _wire(entity) for key, entity in seen.items()},
+            "meta": {
+                key: {"changed": entity.changed, "confirmed": entity.confirmed, "heard": entity.heard}
+                for key, entity in seen.items()
+            },
         }
-        wire[upstream.KEY] = upstream.own_link(user).fields()
-        meta = {
-            key: {"changed": entity.changed, "confirmed": entity.confirmed, "heard": entity.heard}
-            for key, entity in seen.items()
-        }
-        return {"entities": wire, "meta": meta}
+
+
+def _wire(entity: Entity) -> dict[str, list[Any]]:
+    return {name: [field.value, field.time, field.tie] for name, field in entity.fields.items()}

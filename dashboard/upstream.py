@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Max
 
 from dashboard import freshness
+from dashboard.entities import Entity, Value
 from dashboard.models import User
 from realtime.merge import canonical, tie
 from realtime.models import Gap, Link, Worker
 
 KEY = "link/self"
 
-# A worker writes its beat every second or two; three times the web processes' announcement is silence.
 WORKER_SILENT_AFTER_US = 10_000_000
+"""Without a beat for so long a worker counts as silent; the live doors count alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +25,29 @@ class OwnLink:
     """What is known of one person's link; a person who never signed in upstream has none."""
 
     state: str = "stopped"
-    reason: str = "never connected"
+    reason: str = "never signed in upstream"
     since: int = 0
     next_try: int | None = None
-    gap: dict[str, object] | None = None
+    gap: dict[str, Any] | None = None
     gap_changed: int = 0
     worker: str = ""
     worker_beat: int = 0
 
-    def worker_alive(self, now: int) -> bool:
-        return now - self.worker_beat < WORKER_SILENT_AFTER_US
-
     def freshness(self, now: int) -> freshness.Reason:
         """Why what came over this link may be old at `now` (µs)."""
-        return freshness.judge(freshness.Path(self.state, self.gap is not None, self.worker_alive(now)))
+        worker_alive = now - self.worker_beat < WORKER_SILENT_AFTER_US
+        return freshness.judge(freshness.Path(self.state, self.gap is not None, worker_alive))
 
-    def fields(self) -> dict[str, list[object]]:
-        """The wire form. Versions are those of the fact itself, so that a later feed entry always wins."""
+    @property
+    def entity(self) -> Entity:
+        """Its fields, with the times of the facts as versions: what the feed tells later is always newer."""
         values = {"state": self.state, "reason": self.reason, "since": self.since, "next_try": self.next_try}
-        fields = {name: [value, self.since, tie(canonical(value))] for name, value in values.items()}
-        fields["gap"] = [self.gap, self.gap_changed, tie(canonical(self.gap))]
-        return fields
+        fields = {name: _versioned(value, self.since) for name, value in values.items()}
+        return Entity(KEY, fields | {"gap": _versioned(self.gap, self.gap_changed)})
+
+
+def _versioned(value: Any, time: int) -> Value:
+    return Value(value, time, tie(canonical(value)))
 
 
 def now_us() -> int:
@@ -51,7 +55,7 @@ def now_us() -> int:
 
 
 def own_link(user: User) -> OwnLink:
-    """The link of `user` with its open gap and its worker's last beat."""
+    """The link of `user` with its open gap, and the last beat of any worker."""
     link = Link.objects.filter(user=user).first()
     if link is None:
         return OwnLink()
@@ -65,13 +69,5 @@ def own_link(user: User) -> OwnLink:
         gap=None if gap is None else {"since": gap.started_at, "cause": gap.cause},
         gap_changed=(closed_at or 0) if gap is None else gap.started_at,
         worker=link.worker,
-        worker_beat=_beat(link.worker),
+        worker_beat=Worker.objects.filter(stopped=False).aggregate(last=Max("beat"))["last"] or 0,
     )
-
-
-def _beat(worker: str) -> int:
-    """When the worker that owns the link, or while none does any worker, last showed that it is alive."""
-    workers = Worker.objects.filter(stopped=False)
-    if worker:
-        workers = workers.filter(name=worker)
-    return workers.aggregate(last=Max("beat"))["last"] or 0

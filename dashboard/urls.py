@@ -15,4 +15,5 @@ urlpatterns = [
     path("connection/", views.connection, name="connection"),
     path("accounts/login/", accounts.SignIn.as_view(), name="sign-in"),
     path("accounts/logout/", LogoutView.as_view(), name="sign-out"),
+    path("admin/login/", accounts.admin_sign_in),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -15,21 +16,29 @@ from django.views.decorators.http import require_safe
 
 from dashboard import access, entities, fleet, forms, freshness, live, timeline, upstream
 from dashboard.entities import Entity
-from dashboard.models import User
+from dashboard.models import Membership, User
+
+
+class SignedInRequest(HttpRequest):
+    user: User
+
 
 ROWS = 1000  # a page holds at most this many; above it the filters are applied by the server alone
 RECENT = 14
 
+View = Callable[..., dict[str, Any]]
+Page = Callable[..., HttpResponse]
 
-def live_page(template: str) -> Callable:
+
+def live_page(template: str) -> Callable[[View], Page]:
     """Make a page of the signed-in person: its cursor is read first, then what the view returns, then its path."""
 
-    def decorate(view: Callable[..., dict[str, Any]]) -> Callable[..., HttpResponse]:
+    def decorate(view: View) -> Page:
         @require_safe
         @never_cache
         @login_required
         @wraps(view)
-        def page(request: HttpRequest, **kwargs: str) -> HttpResponse:
+        def page(request: SignedInRequest, **kwargs: str) -> HttpResponse:
             doors = live.begin(request.user)
             context = view(request, **kwargs)
             now = upstream.now_us()
@@ -52,7 +61,7 @@ def live_page(template: str) -> Callable:
 
 
 @live_page("dashboard/overview.html")
-def overview(request: HttpRequest) -> dict[str, Any]:
+def overview(request: SignedInRequest) -> dict[str, Any]:
     devices = _read(request.user, "device/")
     organizations = _read(request.user, "organization/")
     names = {entity.key: entity for entity in (*devices, *organizations, *_read(request.user, "archive/"))}
@@ -65,7 +74,7 @@ def overview(request: HttpRequest) -> dict[str, Any]:
 
 
 @live_page("dashboard/devices.html")
-def devices(request: HttpRequest) -> dict[str, Any]:
+def devices(request: SignedInRequest) -> dict[str, Any]:
     everything = _read(request.user, "device/")
     form = forms.DeviceFilter(request.GET, sites=fleet.sites(everything))
     page = Paginator(fleet.select(everything, form.wanted()), ROWS).get_page(request.GET.get("page"))
@@ -79,7 +88,7 @@ def devices(request: HttpRequest) -> dict[str, Any]:
 
 
 @live_page("dashboard/device.html")
-def device(request: HttpRequest, org_id: str, device_id: str) -> dict[str, Any]:
+def device(request: SignedInRequest, org_id: str, device_id: str) -> dict[str, Any]:
     entity = _one(request.user, f"device/{org_id}/{device_id}")
     archives = [row for row in _read(request.user, f"archive/{org_id}/") if row.get("deviceId") == device_id]
     return {
@@ -93,7 +102,7 @@ def device(request: HttpRequest, org_id: str, device_id: str) -> dict[str, Any]:
 
 @require_safe
 @login_required
-def device_by_id(request: HttpRequest, device_id: str) -> HttpResponse:
+def device_by_id(request: SignedInRequest, device_id: str) -> HttpResponse:
     """The short address. An id is unique in its organisation only: where two match, the list shows both."""
     keys = [row.key for row in access.visible(request.user, "device/") if row.key.endswith(f"/{device_id}")]
     if not keys:
@@ -104,7 +113,7 @@ def device_by_id(request: HttpRequest, device_id: str) -> HttpResponse:
 
 
 @live_page("dashboard/archives.html")
-def archives(request: HttpRequest) -> dict[str, Any]:
+def archives(request: SignedInRequest) -> dict[str, Any]:
     form = forms.ArchiveFilter(request.GET)
     wanted = form.wanted()
     devices = {row.key: row for row in _read(request.user, "device/")}
@@ -120,24 +129,23 @@ def archives(request: HttpRequest) -> dict[str, Any]:
 
 
 @live_page("dashboard/organization.html")
-def organization(request: HttpRequest) -> dict[str, Any]:
-    organizations = _read(request.user, "organization/")
-    roles = {row.org_id: row.role for row in access.memberships(request.user)}
-    people = {user.subject: user for user in User.objects.filter(subject__in=_subjects(request.user))}
-    shown = [
-        {
-            "organization": entity,
-            "role": roles.get(entity.id, ""),
-            "devices": access.visible(request.user, f"device/{entity.id}/").count(),
-            "members": [(member, people.get(member.id)) for member in _read(request.user, f"member/{entity.id}/")],
-        }
-        for entity in organizations
-    ]
-    return {"organizations": shown}
+def organization(request: SignedInRequest) -> dict[str, Any]:
+    own = {entity.key: entity for entity in _read(request.user, "member/")}
+    devices = Counter(row.org_id for row in access.visible(request.user, "device/"))
+    members: dict[str, list[tuple[Membership, Entity | None]]] = defaultdict(list)
+    for membership in access.colleagues(request.user):
+        key = f"member/{membership.org_id}/{membership.user.subject}"
+        members[membership.org_id].append((membership, own.get(key)))
+    return {
+        "organizations": [
+            {"organization": entity, "devices": devices[entity.id], "members": members[entity.id]}
+            for entity in _read(request.user, "organization/")
+        ]
+    }
 
 
 @live_page("dashboard/connection.html")
-def connection(request: HttpRequest) -> dict[str, Any]:
+def connection(request: SignedInRequest) -> dict[str, Any]:
     return {"gaps": timeline.gaps(request.user, upstream.now_us() - timeline.DAY_US)}
 
 
@@ -154,10 +162,6 @@ def _one(user: User, key: str) -> Entity:
 
 def _find(user: User, key: str) -> Entity | None:
     return entities.read(access.fields_of(user, key)).get(key)
-
-
-def _subjects(user: User) -> list[str]:
-    return [row.key.rpartition("/")[2] for row in access.visible(user, "member/")]
 
 
 def _archive_matches(archive: Entity, device: Entity | None, wanted: dict[str, str]) -> bool:

@@ -4,6 +4,6 @@ from django.contrib import admin
 from django.urls import include, path
 
 urlpatterns = [
+    path("", include("dashboard.urls")),  # first: it has the admin's sign-in too
     path("admin/", admin.site.urls),
-    path("", include("dashboard.urls")),
 ]

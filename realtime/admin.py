@@ -1,0 +1,119 @@
+"""The engine's records for operators: looked at, never edited by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from realtime.models import Gap, Switch, Topic, UndecodablePayload, Worker
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+
+def moment(us: int | None) -> SafeString | str:
+    """A time for a table: UTC, without the date while it is today's, exact on hover."""
+    if not us:
+        return "—"
+    at = datetime.fromtimestamp(us / 1_000_000, UTC)
+    today = at.date() == datetime.now(UTC).date()
+    shown = f"{at:%H:%M:%S} UTC" if today else f"{at:%d %b %Y %H:%M} UTC"
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), at.isoformat(), shown)
+
+
+class Record(ModelAdmin):
+    """A record that only the engine writes."""
+
+    list_per_page = 50
+    show_full_result_count = False
+    list_select_related = True
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = {"title": str(self.opts.verbose_name_plural).capitalize()}
+        return super().changelist_view(request, title | (extra_context or {}))
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(UndecodablePayload)
+class UndecodablePayloadAdmin(Record):
+    list_display = ("when", "feed", "link", "error")
+    list_filter = ("feed",)
+    search_fields = ("error", "payload", "link__subject")
+    ordering = ("-at",)
+
+    @admin.display(description="at", ordering="at")
+    def when(self, row: UndecodablePayload) -> SafeString | str:
+        return moment(row.at)
+
+
+@admin.register(Gap)
+class GapAdmin(Record):
+    list_display = ("link", "which", "cause", "began", "live_again", "closed", "result", "differences", "note")
+    list_filter = ("outcome", "cause")
+    search_fields = ("link__subject", "link__user__username", "cause")
+    ordering = ("-started_at",)
+
+    @admin.display(description="feed", ordering="feed")
+    def which(self, row: Gap) -> str:
+        return row.feed or "all"
+
+    @admin.display(description="began", ordering="started_at")
+    def began(self, row: Gap) -> SafeString | str:
+        return moment(row.started_at)
+
+    @admin.display(description="live again", ordering="live_at")
+    def live_again(self, row: Gap) -> SafeString | str:
+        return moment(row.live_at)
+
+    @admin.display(description="closed", ordering="closed_at")
+    def closed(self, row: Gap) -> SafeString | str:
+        return moment(row.closed_at)
+
+    @admin.display(description="outcome", ordering="outcome")
+    def result(self, row: Gap) -> SafeString:
+        return format_html('<span data-outcome="{}">{}</span>', row.outcome, row.get_outcome_display())
+
+
+@admin.register(Worker)
+class WorkerAdmin(Record):
+    list_display = ("name", "fence", "started", "last_beat", "stopped")
+    ordering = ("name",)
+
+    @admin.display(description="started", ordering="started_at")
+    def started(self, row: Worker) -> SafeString | str:
+        return moment(row.started_at)
+
+    @admin.display(description="last beat", ordering="beat")
+    def last_beat(self, row: Worker) -> SafeString | str:
+        return moment(row.beat)
+
+
+@admin.register(Topic)
+class TopicAdmin(Record):
+    list_display = ("name", "epoch", "head", "relayed", "floor", "access_version")
+    search_fields = ("name",)
+    ordering = ("name",)
+
+
+@admin.register(Switch)
+class SwitchAdmin(Record):
+    list_display = ("name", "value", "changed")
+
+    @admin.display(description="changed", ordering="changed_at")
+    def changed(self, row: Switch) -> SafeString | str:
+        return moment(row.changed_at)
