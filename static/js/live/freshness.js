@@ -1,0 +1,32 @@
+/**
+ * Is what is shown still so, and if not sure: why. The same words as on the server's pages.
+ *
+ * A value is current while its path has been provably live since it was last confirmed; quiet is never stale.
+ * The hop nearest to the reader is named first: while it is broken, nothing is known of those behind it.
+ */
+
+/** @typedef {"current" | "browser-offline" | "nobody-watching" | "worker-silent" | "upstream-down" |
+ *   "catching-up"} Freshness */
+
+/** What each word is called on the page. */
+export const LABELS = Object.freeze({
+  current: "Current",
+  "browser-offline": "Browser offline",
+  "nobody-watching": "Nobody was watching",
+  "worker-silent": "Worker silent",
+  "upstream-down": "Upstream down",
+  "catching-up": "Catching up",
+});
+
+/**
+ * @param {import("./feed.js").FeedStatus} status
+ * @returns {Freshness}
+ */
+export function freshness({ connection, resyncing, upstream, link }) {
+  if (connection.state !== "connected") return "browser-offline";
+  if (link.state === "suspended") return "nobody-watching";
+  if (upstream?.worker === "silent") return "worker-silent";
+  if (link.state !== undefined && link.state !== "open") return "upstream-down";
+  if (resyncing || link.gap) return "catching-up";
+  return "current";
+}
