@@ -29,7 +29,7 @@ class OwnLink:
     since: int = 0
     next_try: int | None = None
     gap: dict[str, Any] | None = None
-    gap_changed: int = 0
+    noted: int = 0
     worker: str = ""
     worker_beat: int = 0
 
@@ -40,14 +40,15 @@ class OwnLink:
 
     @property
     def entity(self) -> Entity:
-        """Its fields, with the times of the facts as versions: what the feed tells later is always newer."""
-        values = {"state": self.state, "reason": self.reason, "since": self.since, "next_try": self.next_try}
-        fields = {name: _versioned(value, self.since) for name, value in values.items()}
-        return Entity(KEY, fields | {"gap": _versioned(self.gap, self.gap_changed)})
-
-
-def _versioned(value: Any, time: int) -> Value:
-    return Value(value, time, tie(canonical(value)))
+        """Its fields as the last note of them had them, with that note's version, as the feed has it too."""
+        values = {
+            "state": self.state,
+            "reason": self.reason,
+            "since": self.since,
+            "next_try": self.next_try,
+            "gap": self.gap,
+        }
+        return Entity(KEY, {name: Value(value, self.noted, tie(canonical(value))) for name, value in values.items()})
 
 
 def now_us() -> int:
@@ -60,14 +61,13 @@ def own_link(user: User) -> OwnLink:
     if link is None:
         return OwnLink()
     gap = Gap.objects.filter(link=link, outcome=Gap.Outcome.OPEN).order_by("started_at").first()
-    closed_at = Gap.objects.filter(link=link).aggregate(last=Max("closed_at"))["last"]
     return OwnLink(
         state=link.state,
         reason=link.reason,
         since=link.since,
         next_try=link.next_try_at,
         gap=None if gap is None else {"since": gap.started_at, "cause": gap.cause},
-        gap_changed=(closed_at or 0) if gap is None else gap.started_at,
+        noted=link.noted_at,
         worker=link.worker,
         worker_beat=Worker.objects.filter(stopped=False).aggregate(last=Max("beat"))["last"] or 0,
     )

@@ -98,6 +98,7 @@ class Bridge:
         self._wake = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
+        self._moment = 0
         self.recorded = 0
         self.undecodable = 0
 
@@ -214,7 +215,9 @@ class Bridge:
                     self._refuse_tokens(copy.user_id, "the upstream revoked the token: sign in again")
             for item in batch:
                 if isinstance(item, _Pending):
-                    noted = item.note.apply(now)
+                    # Notes of one batch follow each other: each has its own moment, so that the later one wins.
+                    self._moment = max(now, self._moment + 1)
+                    noted = item.note.apply(self._moment)
                     recording.drafts.extend(noted.drafts)
                     recording.narrowed |= noted.narrowed
             entries = feed.append(recording.drafts, now)

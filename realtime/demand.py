@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -32,5 +33,5 @@ async def present(redis: Redis) -> set[int]:
     """Return the users whose links are wanted now."""
     now = time.time()
     await redis.zremrangebyscore(KEY, "-inf", now - LASTS)
-    members: list[bytes] = await redis.zrangebyscore(KEY, now, "+inf")
+    members: Any = await redis.zrangebyscore(KEY, now, "+inf")
     return {int(member) for member in members}

@@ -162,7 +162,9 @@ class Keeper:
         )
 
     def _cause(self, snapshot: LinkSnapshot) -> str:
-        return snapshot.reason or snapshot.state.value
+        if snapshot.reason:
+            return snapshot.reason
+        return "not connected yet" if snapshot.connects == 0 else snapshot.state.value
 
     def _began(self) -> int:
         """Return when the window begins, if none is open: at the last frame that was heard, less a margin."""
@@ -218,7 +220,7 @@ class Keeper:
         first = self._backfill(await self._fetch(), since=None)
         await self._parts.bridge.note(first)
         await asyncio.sleep(self._parts.settle)
-        second = self._backfill(await self._fetch(), since=first.applied_at)
+        second = self._backfill(await self._fetch(), since=first.applied_at + 1)
         second.before, second.live_at = first.differences, live_at
         second.closes = await self._closable()
         await self._parts.bridge.note(second)

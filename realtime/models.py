@@ -97,6 +97,7 @@ class Link(models.Model):
     drops = models.BigIntegerField(default=0)
     received = models.BigIntegerField(default=0)
     proven_at = models.BigIntegerField(default=0, help_text="up to when everything that arrived is recorded")
+    noted_at = models.BigIntegerField(default=0, help_text="version of the public state: rises with each note of it")
     live = models.BooleanField(default=False, help_text="provably live: no gap is open")
     subscriptions = models.JSONField(default=list, blank=True)
 

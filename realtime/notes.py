@@ -144,6 +144,7 @@ class Proof:
 
 def link_draft(link_id: int, user_id: int, now: int) -> Draft:
     """Return the feed entry that tells a user of the state of the own link, as the tables have it now."""
+    Link.objects.filter(pk=link_id).update(noted_at=now)
     link = Link.objects.get(pk=link_id)
     windows = gaps.open_of(link_id)
     gap = {"since": windows[0].started_at, "cause": windows[0].cause} if windows else None
