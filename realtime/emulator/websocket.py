@@ -44,10 +44,12 @@ def handshake(request: Request, subprotocol: str | None) -> HandshakeResponse:
     def select(_: ServerProtocol, __: object) -> Subprotocol | None:
         return cast(Subprotocol | None, subprotocol)
 
-    # websockets wants something to choose from before it asks `select`.
-    offered = [Subprotocol(subprotocol)] if subprotocol else None
-    protocol = ServerProtocol(subprotocols=offered, select_subprotocol=select, logger=frames_logger)
-    headers = Headers([(name, value) for name, value in request.headers.items()])
+    protocol = ServerProtocol(select_subprotocol=select, logger=frames_logger)
+    headers = Headers(request.headers)
+    # What was offered has been read already; a padded `header-` one is no token, and would be refused for that.
+    headers.pop("sec-websocket-protocol", None)
+    if subprotocol:
+        headers["sec-websocket-protocol"] = subprotocol
     return protocol.accept(Handshake(request.path, headers))
 
 

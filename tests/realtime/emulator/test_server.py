@@ -1,0 +1,235 @@
+"""Upgrades: who gets in, by which carrier, and what those who don't are told."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import ssl
+import subprocess
+
+import httpx
+import pytest
+import websockets
+
+from realtime.emulator.faults import FaultError
+from realtime.emulator.options import Auth, Fleet, Limits, Options
+from realtime.emulator.server import Emulator
+
+from .client import Client, encoded
+
+
+async def refused(emulator, path="/event/realtime", **options):
+    """Return the HTTP response that an upgrade got instead of a socket."""
+    with pytest.raises(websockets.InvalidStatus) as error:
+        await websockets.connect(f"ws://127.0.0.1:{emulator.port}{path}", **options)
+    return error.value.response
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_takes_the_two_subprotocols_in_either_order_and_never_selects_the_header(emulator, key, order):
+    subprotocols = ["aws-appsync-event-ws", encoded(key)][::order]
+    client = await Client.ready(emulator, key, subprotocols=subprotocols)
+    assert client.socket.subprotocol == "aws-appsync-event-ws"
+    await client.close()
+
+
+async def test_takes_credentials_as_plain_headers_and_in_any_case(emulator, key):
+    client = await Client.ready(
+        emulator, key, subprotocols=["aws-appsync-event-ws"], additional_headers={"X-Api-Key": key["x-api-key"]}
+    )
+    await client.close()
+    shouting = {name.upper(): value for name, value in key.items()}
+    client = await Client.ready(emulator, shouting)
+    await client.close()
+
+
+async def test_declines_compression(emulator, key):
+    client = await Client.ready(emulator, key, compression="deflate")
+    assert "Sec-WebSocket-Extensions" not in client.socket.response.headers
+    await client.close()
+
+
+async def test_takes_a_header_as_long_as_an_identity_provider_makes_it(emulator, key):
+    client = await Client.ready(emulator, {**key, "padding": "x" * 5000})
+    await client.close()
+
+
+async def test_refuses_an_upgrade_without_credentials_over_http(emulator):
+    response = await refused(emulator, subprotocols=["aws-appsync-event-ws"])
+    assert response.status_code == 401
+    assert response.headers["x-amzn-errortype"] == "UnauthorizedException"
+
+
+@pytest.mark.parametrize("path", ["/event", "/", "/event/realtime/more"])
+async def test_refuses_an_upgrade_elsewhere_over_http(emulator, key, path):
+    response = await refused(emulator, path, subprotocols=["aws-appsync-event-ws", encoded(key)])
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize("auth", [{"x-api-key": "da2-wrong"}, {"Authorization": "nonsense"}, {"host": "api.test"}])
+async def test_tells_bad_credentials_in_a_frame_and_then_closes(emulator, auth):
+    client = await Client.open(emulator, auth)
+    await client.send(type="connection_init")
+    frame = await client.expect(type="connection_error")
+    assert frame["errors"][0]["errorType"] == "UnauthorizedException"
+    assert frame["errors"][0]["errorCode"] == 401
+    assert await client.closed() == 1000
+
+
+async def test_tells_bad_credentials_also_to_a_client_that_never_speaks(emulator):
+    client = await Client.open(emulator, {"x-api-key": "da2-wrong"})
+    await client.expect(type="connection_error")
+    assert await client.closed() == 1000
+
+
+@pytest.mark.parametrize(
+    ("offered", "word"), [(["graphql-transport-ws"], "SubProtocolNotSupportedError"), (None, "NoProtocolError")]
+)
+async def test_names_a_missing_or_unknown_subprotocol_in_a_frame(emulator, key, offered, word):
+    client = await Client.open(emulator, key, subprotocols=offered, additional_headers={"x-api-key": key["x-api-key"]})
+    assert client.socket.subprotocol is None
+    await client.send(type="connection_init")
+    assert await client.receive() == {"type": "connection_error", "errors": [{"message": word, "errorCode": 400}]}
+    await client.closed()
+
+
+async def test_refuses_a_header_that_is_no_json_object(emulator):
+    response = await refused(emulator, subprotocols=["aws-appsync-event-ws", "header-bm9uc2Vuc2U"])
+    assert response.status_code == 400
+
+
+async def test_an_operation_takes_only_the_modes_it_is_given(started, key):
+    emulator = await started(auth=Auth(lambda_token="open sesame", modes={"publish": frozenset({"lambda"})}))
+    client = await Client.ready(emulator, key)
+    await client.publish("/default/a", "1")
+    await client.expect(type="publish_error")
+    await client.publish("/default/a", "1", auth={"Authorization": "open sesame"})
+    await client.expect(type="publish_success")
+    await client.close()
+
+
+async def test_the_host_in_the_authorization_is_checked_on_request_only(started, key):
+    emulator = await started(auth=Auth(checks_host=True))
+    client = await Client.open(emulator, key)
+    await client.send(type="connection_init")
+    frame = await client.expect(type="connection_error")
+    assert frame["errors"][0]["errorType"] == "BadRequestException"
+    await client.closed()
+    client = await Client.ready(emulator, {**key, "host": f"127.0.0.1:{emulator.port}"})
+    await client.close()
+
+
+async def test_ends_a_socket_at_the_end_of_its_life(started, key):
+    emulator = await started(limits=Limits(lifetime_seconds=0.05, lifetime_close_code=1001))
+    client = await Client.ready(emulator, key)
+    assert await client.closed() == 1001
+
+
+async def test_answers_pings_and_closes(connect, key):
+    client = await connect(key)
+    async with asyncio.timeout(5):
+        await (await client.socket.ping(b"are you there"))
+    await client.socket.close(4001, "enough")
+    assert client.socket.close_code == 4001
+
+
+async def test_takes_fragmented_messages_and_refuses_broken_frames(connect, key):
+    client = await connect(key)
+    text = json.dumps({"type": "subscribe", "id": "s1", "channel": "/default/a", "authorization": key})
+    await client.socket.send([text[:10], text[10:50], text[50:]])
+    await client.expect(type="subscribe_success")
+    client.socket.transport.write(b"\xff\xff")
+    assert await client.closed() == 1002
+
+
+@pytest.mark.parametrize("padding", ["", "=", "=="])
+async def test_what_follows_the_upgrade_in_the_same_packet_is_not_lost(emulator, key, padding):
+    reader, writer = await asyncio.open_connection("127.0.0.1", emulator.port)
+    init = b'{"type":"connection_init"}'
+    frame = bytes([0x81, 0x80 | len(init), 0, 0, 0, 0]) + init
+    head = (
+        "GET /event/realtime HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        f"Sec-WebSocket-Protocol: aws-appsync-event-ws,{encoded(key)}{padding}\r\n\r\n"
+    )
+    writer.write(head.encode() + frame)
+    async with asyncio.timeout(5):
+        answer = await reader.readuntil(b'{"type":"ka"}')
+    assert b"101 Switching Protocols" in answer
+    assert b"connection_ack" in answer
+    writer.close()
+
+
+async def test_speaks_plain_http_clearly(http):
+    assert (await http.get("/nothing")).status_code == 404
+    answer = await http.get("/event")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+async def test_answers_what_is_no_http_and_closes(emulator):
+    reader, writer = await asyncio.open_connection("127.0.0.1", emulator.port)
+    writer.write(b"GARBAGE\r\n\r\n")
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    writer.close()
+
+
+async def test_serves_tls(started, key, tmp_path):
+    cert, private = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(private), "-out", str(cert)],
+        check=True,
+        capture_output=True,
+    )
+    emulator = await started(tls_cert=cert, tls_key=private)
+    assert emulator.urls["events_realtime_url"].startswith("wss://")
+    context = ssl.create_default_context(cafile=cert)
+    client = await Client.ready(emulator, key, ssl=context)
+    await client.close()
+    async with httpx.AsyncClient(base_url=emulator.url, verify=context) as http:
+        assert (await http.get("/control/stats")).status_code == 200
+
+
+async def test_stop_closes_every_connection(started, key):
+    emulator = await started()
+    client = await Client.ready(emulator, key)
+    await emulator.stop()
+    assert await client.closed() == 1001
+    with pytest.raises(OSError):
+        await asyncio.open_connection("127.0.0.1", emulator.port)
+
+
+async def test_a_taken_port_leaves_the_state_untouched(emulator, tmp_path):
+    state = tmp_path / "state"
+    other = Emulator(Options(port=emulator.port, state=state, fleet=Fleet(devices=1)))
+    with pytest.raises(OSError):
+        await other.start()
+    await other.stop()
+    assert not state.exists()
+
+
+async def test_a_faults_file_is_read_at_the_start_or_refused(started, tmp_path, key):
+    path = tmp_path / "faults.json"
+    path.write_text('[{"kind":"refuse","status":429}]')
+    emulator = await started(faults=path)
+    assert (await refused(emulator, subprotocols=["aws-appsync-event-ws", encoded(key)])).status_code == 429
+    path.write_text('[{"kind":"nonsense"}]')
+    with pytest.raises(FaultError, match="half-open"), contextlib.suppress(OSError):
+        await started(faults=path)
+
+
+async def test_goes_on_after_a_restart_with_the_same_world_tokens_and_later_times(started, tmp_path, token_of):
+    state = tmp_path / "state"
+    first = await started(state=state, fleet=Fleet(devices=6, rate=500))
+    token = first.api.issuer.grant("sub-viewer").access_token
+    async with asyncio.timeout(5):
+        while first.api.broker.published < 20:
+            await asyncio.sleep(0)
+    first.fleet.set_pace(paused=True)
+    world, last = first.fleet.world, first.fleet.clock.last
+    second = await started(state=state)  # the first one was never told to stop
+    assert second.fleet.world == world
+    assert second.fleet.clock.tick() > last
+    assert second.api.issuer.check(token, "access")["sub"] == "sub-viewer"
