@@ -158,7 +158,9 @@ class Keeper:
         told = (values["state"], values["reason"], values["next_try_at"], snapshot.session)
         news, self._told = told != self._told, told
         self._parts.bridge.note(
-            LinkState(self.link_id, self.user_id, self._parts.worker, values, snapshot.session, not_live, news)
+            LinkState(
+                self.link_id, self.user_id, self._parts.worker, values, snapshot.session, now_us(), not_live, news
+            )
         )
 
     def _cause(self, snapshot: LinkSnapshot) -> str:

@@ -28,13 +28,14 @@ class Note(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """A link's public state changed. ``not_live`` is (cause, started_at) of the window that this opens, if any."""
+    """A link's public state changed, at ``at``; ``not_live`` is (cause, started_at) of the window it opens, if any."""
 
     link_id: int
     user_id: int
     worker: str
     values: dict[str, Any]
     session: int
+    at: int
     not_live: tuple[str, int] | None
     news: bool
 
@@ -47,7 +48,7 @@ class LinkState:
             return Recording(drafts=[], narrowed=set())
         Transition.objects.create(
             link_id=self.link_id,
-            at=now,
+            at=self.at,
             state=self.values["state"],
             reason=self.values["reason"],
             attempt=self.values["attempt"],

@@ -9,21 +9,22 @@ from argparse import ArgumentTypeError
 from typing import Any
 
 from channels.layers import get_channel_layer
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from realtime import config, probe_server, product, valkey
 from realtime.appsync.exceptions import BadEndpoint
 from realtime.bridge import Fenced
 from realtime.health import Health, database_check, valkey_check
+from realtime.management.base import ExampleCommand
 from realtime.probes import Probes
 from realtime.worker import AnotherWorker, Worker
 
 
-class Command(BaseCommand):
-    help = (
-        "Keep the upstream links of everybody who is present, and record what they bring.\n\n"
-        "Examples:\n  manage.py upstream\n  manage.py upstream --name worker-2 --metrics 127.0.0.1:9101"
-    )
+class Command(ExampleCommand):
+    help = "Keep the upstream links of everybody who is present, and record what they bring."
+    examples = """\
+  manage.py upstream
+  manage.py upstream --name worker-2 --metrics 127.0.0.1:9101"""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", default=f"worker-{socket.gethostname()}"[:64], help="this worker's name")

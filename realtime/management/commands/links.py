@@ -1,0 +1,146 @@
+"""``manage.py links``: operators' view of the upstream links, and their wishes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from django.core.management.base import CommandError, CommandParser
+from django.db.models import Q, QuerySet
+
+from realtime import control
+from realtime.management.base import ExampleCommand
+from realtime.models import Gap, Link
+
+RECENT = 20
+
+
+class Command(ExampleCommand):
+    help = "Show upstream links, or ask something of one. A link is named by its id, subject or user name."
+    examples = """\
+  manage.py links list --state backoff --limit 20
+  manage.py links show viewer
+  manage.py links reconnect sub-viewer --json"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        listing = commands.add_parser("list", help="a line each")
+        listing.add_argument("--state", help="only links in this state")
+        listing.add_argument("--search", default="", help="part of the subject, user name, reason or last error")
+        listing.add_argument("--limit", type=int, default=50)
+        listing.add_argument("--offset", type=int, default=0)
+        listing.add_argument("--json", action="store_true", help="one JSON object a line")
+        for name in ("show", *control.OPERATIONS):
+            single = commands.add_parser(name, help="all about one link" if name == "show" else f"{name} one link")
+            single.add_argument("link", metavar="LINK")
+            single.add_argument("--json", action="store_true", help="one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["command"] == "list":
+            self._list(options)
+        elif options["command"] == "show":
+            self._show(_find(options["link"]), options["json"])
+        else:
+            self._ask(_find(options["link"]), options["command"], options["json"])
+
+    def _list(self, options: dict[str, Any]) -> None:
+        links = _matching(options["state"], options["search"])
+        page = links[options["offset"] : options["offset"] + options["limit"]]
+        for link in page:
+            self._print(_summary(link), options["json"])
+        if not options["json"]:
+            self.stdout.write(f"{len(page)} of {links.count()} links")
+
+    def _show(self, link: Link, as_json: bool) -> None:
+        gaps = [_gap(gap) for gap in link.gaps.order_by("-started_at")[:RECENT]]
+        transitions = [
+            {"at": _time(row.at), "state": row.state, "reason": row.reason, "attempt": row.attempt}
+            for row in link.transitions.order_by("-at", "-pk")[:RECENT]
+        ]
+        if as_json:
+            whole = {**_summary(link), "subscriptions": link.subscriptions, "gaps": gaps, "transitions": transitions}
+            self._print(whole, True)
+            return
+        for name, value in _summary(link).items():
+            self.stdout.write(f"{name:>14}  {value}")
+        for title, rows in (("subscriptions", link.subscriptions), ("gaps", gaps), ("transitions", transitions)):
+            self.stdout.write(f"\n{title}")
+            for row in rows:
+                self.stdout.write("  " + "  ".join(f"{k}={v}" for k, v in row.items() if v not in (None, "")))
+
+    def _ask(self, link: Link, operation: str, as_json: bool) -> None:
+        revision = control.wish(link.pk, operation)
+        try:
+            self._print(_summary(control.wait_applied(link.pk, revision)), as_json)
+        except control.NotApplied as error:
+            raise CommandError(str(error)) from None
+
+    def _print(self, row: dict[str, Any], as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(msgspec.json.encode(row).decode())
+        else:
+            self.stdout.write("  ".join(f"{name}={value}" for name, value in row.items() if value not in (None, "")))
+
+
+def _find(name: str) -> Link:
+    by_id = Q(pk=int(name)) if name.isdigit() else Q(pk=None)
+    link = Link.objects.filter(Q(subject=name) | Q(user__username=name) | by_id).select_related("user").first()
+    if link is None:
+        raise CommandError(f"no link has the id, subject or user name {name!r}; see `manage.py links list`")
+    return link
+
+
+def _matching(state: str | None, search: str) -> QuerySet[Link]:
+    links = Link.objects.select_related("user").order_by("subject")
+    if state:
+        links = links.filter(state=state)
+    if search:
+        links = links.filter(
+            Q(subject__icontains=search)
+            | Q(user__username__icontains=search)
+            | Q(reason__icontains=search)
+            | Q(last_error__icontains=search)
+        )
+    return links
+
+
+def _summary(link: Link) -> dict[str, Any]:
+    return {
+        "id": link.pk,
+        "subject": link.subject,
+        "user": link.user.get_username(),
+        "state": link.state,
+        "reason": link.reason,
+        "live": link.live,
+        "desire": link.desire,
+        "since": _time(link.since),
+        "attempt": link.attempt,
+        "next_try_at": _time(link.next_try_at),
+        "worker": link.worker,
+        "protocol": link.protocol,
+        "live_feeds": f"{sum(row['state'] == 'live' for row in link.subscriptions)}/{len(link.subscriptions)}",
+        "received": link.received,
+        "connects": link.connects,
+        "drops": link.drops,
+        "last_error": link.last_error,
+    }
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    return {
+        "feed": gap.feed or "all",
+        "cause": gap.cause,
+        "started_at": _time(gap.started_at),
+        "live_at": _time(gap.live_at),
+        "closed_at": _time(gap.closed_at),
+        "outcome": gap.outcome,
+        "differences": gap.differences,
+        "note": gap.note,
+    }
+
+
+def _time(microseconds: int | None) -> str | None:
+    if not microseconds:
+        return None
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,146 @@
+"""``manage.py listen``: this project's own client on any Events API, printing everything that happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import msgspec
+from django.core.management.base import CommandError, CommandParser
+
+from realtime import config
+from realtime.appsync.channels import parse_pattern
+from realtime.appsync.exceptions import ChannelError
+from realtime.management import endpoint_options
+from realtime.management.base import ExampleCommand
+from realtime.upstream.clock import SystemClock
+from realtime.upstream.connection import Connection
+from realtime.upstream.credentials import StaticCredentials
+from realtime.upstream.manager import Manager
+from realtime.upstream.model import Snapshot
+from realtime.upstream.policy import PRESETS, preset
+from realtime.upstream.states import State
+from realtime.upstream.subscriptions import Subscription, Subscriptions
+from realtime.upstream.transport import WebSocketTransport, tls_context
+
+REFUSED = (State.WAITING, State.FAILED)
+"""States that nothing changes while only this command runs."""
+
+
+class Command(ExampleCommand):
+    help = "Subscribe to channels and print every state, subscription, event, error and gap, until stopped."
+    examples = """\
+  manage.py listen /default/news --url http://127.0.0.1:4000/event --api-key da2-demo
+  manage.py listen '/vortex-app/user/sub-owner/*' --token "$JWT" --count 10 --json"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("channels", nargs="+", metavar="CHANNEL", help="a channel, or a pattern that ends in /*")
+        endpoint_options.add_arguments(parser)
+        parser.add_argument("--seconds", type=float, help="stop after this long")
+        parser.add_argument("--count", type=int, help="stop after this many events")
+        parser.add_argument("--reconnect", choices=sorted(PRESETS), help="reconnect policy (UPSTREAM_RECONNECT)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            wanted = {parse_pattern(channel): parse_pattern(channel) for channel in options["channels"]}
+        except ChannelError as error:
+            raise CommandError(str(error)) from None
+        listener = Listener(self, wanted, options)
+        asyncio.run(listener.run())
+        if listener.refused:
+            raise CommandError(listener.refused)
+
+    def line(self, kind: str, as_json: bool, **values: Any) -> None:
+        """Print one thing that happened, and flush it."""
+        now = datetime.now(UTC)
+        if as_json:
+            text = msgspec.json.encode({"time": now, "type": kind, **values}).decode()
+        else:
+            shown = "  ".join(f"{name}={value}" for name, value in values.items() if value not in ("", None))
+            text = f"{now:%H:%M:%S.%f}  {kind:<12}  {shown}"
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+class Listener:
+    """One run of the command; also the connection's inlet."""
+
+    def __init__(self, command: Command, wanted: dict[str, str], options: dict[str, Any]) -> None:
+        self._command = command
+        self._json = bool(options["json"])
+        self._count = options["count"]
+        self._seconds = options["seconds"]
+        self._done = asyncio.Event()
+        self._received = 0
+        self._lost_at: datetime | None = None
+        self._was_open = False
+        self.refused = ""
+        clock, rng = SystemClock(), Random()
+        self._subscriptions = Subscriptions(wanted, rng)
+        connection = Connection(
+            endpoint_options.endpoint(options),
+            StaticCredentials(endpoint_options.authorization(options)),
+            WebSocketTransport(tls_context(str(config.load().upstream.ca_file or ""))),
+            self._subscriptions,
+            self,
+            clock,
+        )
+        policy = preset(options["reconnect"] or config.load().upstream.reconnect)
+        self._manager = Manager(connection, policy, clock, rng, "listen")
+        self._manager.listen(self._changed)
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._done.set)
+        self._manager.start()
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._done.wait()
+        except TimeoutError:
+            pass
+        await self._manager.stop("stopped by the command")
+
+    # ── connection.Inlet ─────────────────────────────────────────────────────────────────────────────────────
+
+    def data(self, feed: str, payload: str) -> None:
+        self._received += 1
+        self._line("data", channel=feed, event=payload)
+        if self._count is not None and self._received >= self._count:
+            self._done.set()
+
+    def subscription(self, subscription: Subscription) -> None:
+        self._line(
+            "subscription",
+            channel=subscription.channel,
+            state=subscription.status,
+            error=subscription.error,
+        )
+        if subscription.status == "live" and self._lost_at is not None:
+            self._line("gap", channel=subscription.channel, since=self._lost_at.isoformat())
+
+    def trouble(self, text: str) -> None:
+        self._line("error", text=text)
+
+    async def room(self) -> None:
+        """Printing is as fast as whoever reads it: there is nothing to wait for."""
+
+    # ── The manager ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _changed(self, snapshot: Snapshot) -> None:
+        is_open = snapshot.state is State.OPEN
+        if self._was_open and not is_open:
+            self._lost_at = datetime.now(UTC)
+        elif is_open:
+            self._lost_at = None
+        self._was_open = is_open
+        self._line("state", state=snapshot.state.value, reason=snapshot.reason, attempt=snapshot.attempt)
+        if snapshot.state in REFUSED:
+            self.refused = f"the link is {snapshot.state.value}: {snapshot.reason}"
+            self._done.set()
+
+    def _line(self, kind: str, **values: Any) -> None:
+        self._command.line(kind, self._json, **values)
