@@ -80,6 +80,7 @@ def by_name(entities: Iterable[Entity]) -> list[Entity]:
     return sorted(entities, key=lambda entity: (natural(entity.name), entity.key))
 
 
-def natural(text: str) -> list[tuple[int, str]]:
+def natural(text: str) -> list[tuple[bool, int, str]]:
     """A sort key that compares runs of digits as numbers."""
-    return [(int(part), "") if part.isdigit() else (-1, part.casefold()) for part in re.split(r"(\d+)", text) if part]
+    parts = re.split(r"(\d+)", text.casefold())
+    return [(False, int(part), "") if part.isdigit() else (True, 0, part) for part in parts if part]

@@ -181,6 +181,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = env.integer("SIGN_IN_ATTEMPTS", 8, minimum=1)
 AXES_COOLOFF_TIME = timedelta(seconds=env.number("SIGN_IN_PAUSE_SECONDS", 300, minimum=1))
 AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "registration/locked_out.html"
 AXES_VERBOSE = False
 
 # ── Security ──────────────────────────────────────────────────────────────────────────────────────────────

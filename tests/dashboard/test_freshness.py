@@ -1,0 +1,36 @@
+import pytest
+
+from dashboard.freshness import EXPLANATIONS, LABELS, Path, Reason, judge
+
+
+@pytest.mark.feature("S3.13")
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        (Path("open", gap_open=False, worker_alive=True), Reason.CURRENT),
+        (Path("open", gap_open=True, worker_alive=True), Reason.CATCHING_UP),
+        (Path("open", gap_open=False, worker_alive=False), Reason.WORKER_SILENT),
+        (Path("backoff", gap_open=True, worker_alive=True), Reason.UPSTREAM_DOWN),
+        (Path("stopped", gap_open=False, worker_alive=True), Reason.UPSTREAM_DOWN),
+        (Path("suspended", gap_open=True, worker_alive=True), Reason.NOBODY_WATCHING),
+        (Path("suspended", gap_open=True, worker_alive=False), Reason.NOBODY_WATCHING),
+    ],
+)
+def test_the_hop_that_is_broken_is_named(path, reason):
+    assert judge(path) is reason
+
+
+def test_only_a_path_without_a_flaw_is_current():
+    states = ["open", "backoff", "connecting", "waiting", "failed", "stopped", "suspended"]
+    current = [
+        path
+        for state in states
+        for gap in (True, False)
+        for alive in (True, False)
+        if judge(path := Path(state, gap, alive)) is Reason.CURRENT
+    ]
+    assert current == [Path("open", gap_open=False, worker_alive=True)]
+
+
+def test_every_reason_has_words():
+    assert set(LABELS) == set(EXPLANATIONS) == set(Reason)
