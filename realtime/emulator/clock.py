@@ -30,7 +30,3 @@ class SourceClock:
         """Return the next time: now, or just after the last one if the wall clock has not moved on."""
         self.last = max(self._wall(), self.last + 1)
         return self.last
-
-    def advance(self, us: int) -> None:
-        """Never again hand out a time up to ``us``."""
-        self.last = max(self.last, us)

@@ -180,7 +180,7 @@ def _local(handler: Handler) -> Handler:
     """Answer this machine only, and turn what cannot be read into a 400 that says why."""
 
     def answer(request: Request) -> Response:
-        if not ip_address(request.peer.partition("%")[0]).is_loopback:
+        if not _is_this_machine(request.peer):
             return json_response({"message": "control is for this machine only"}, 403)
         try:
             return handler(request)
@@ -188,6 +188,13 @@ def _local(handler: Handler) -> Handler:
             return json_response({"message": str(error)}, 400)
 
     return answer
+
+
+def _is_this_machine(peer: str) -> bool:
+    try:
+        return ip_address(peer).is_loopback
+    except ValueError:
+        return False
 
 
 def _act_on(session: Session, fault: Fault) -> None:

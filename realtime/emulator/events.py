@@ -133,7 +133,7 @@ class EventsSession(Session):
     def deliver(self, subscription: Subscription, event: Published) -> None:
         """Send an event as a data frame, as far as the standing faults let it through."""
         faults = self.api.faults
-        if not faults.standing:
+        if not faults.standing and self._held is None:
             self._write(subscription, event, subscription.head + event.encoded + b"}")
             return
         about: dict[str, Any] = {"sub": self.sub, "connection": self.id, "channel": event.channel}

@@ -49,9 +49,7 @@ class Client:
         await self.expect(type="subscribe_success", id=ident)
 
     async def publish(self, channel, *events, ident="p1", auth=None):
-        await self.send(
-            type="publish", id=ident, channel=channel, events=list(events), authorization=auth or self.auth
-        )
+        await self.send(type="publish", id=ident, channel=channel, events=list(events), authorization=auth or self.auth)
 
     async def receive(self):
         async with asyncio.timeout(DEADLINE):

@@ -103,9 +103,7 @@ async def test_names_the_unknown_id_of_an_unsubscribe(connect, key):
     client = await connect(key)
     await client.send(type="unsubscribe", id="nobody")
     frame = await client.expect(type="unsubscribe_error", id="nobody")
-    assert frame["errors"] == [
-        {"errorType": "UnknownOperationError", "message": "Unknown operation id nobody"}
-    ]
+    assert frame["errors"] == [{"errorType": "UnknownOperationError", "message": "Unknown operation id nobody"}]
 
 
 async def test_refuses_one_subscription_more_than_the_limit_until_another_ends(connect, key):
@@ -157,9 +155,7 @@ async def test_words_a_batch_that_is_too_long_differently_on_each_way_in(connect
     await client.publish("/default/a", *"123456")
     over_websocket = await client.expect(type="publish_error", id="p1")
     over_http = await http.post("/event", headers=key, json={"channel": "/default/a", "events": list("123456")})
-    assert over_websocket["errors"] == [
-        {"errorType": "InvalidInputError", "message": "input exceeded 5 event limit"}
-    ]
+    assert over_websocket["errors"] == [{"errorType": "InvalidInputError", "message": "input exceeded 5 event limit"}]
     assert over_http.status_code == 400
     assert over_http.headers["x-amzn-errortype"] == "BadRequestException"
     assert over_http.json()["errors"][0]["message"] == "Input exceeded 5 event limit"

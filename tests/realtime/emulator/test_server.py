@@ -1,19 +1,25 @@
 """Upgrades: who gets in, by which carrier, and what those who don't are told."""
 
 import asyncio
-import base64
 import contextlib
 import json
 import ssl
-import subprocess
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import httpx
 import pytest
 import websockets
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from realtime.emulator.faults import FaultError
 from realtime.emulator.options import Auth, Fleet, Limits, Options
 from realtime.emulator.server import Emulator
+from realtime.emulator.world import Set
 
 from .client import Client, encoded
 
@@ -175,14 +181,28 @@ async def test_answers_what_is_no_http_and_closes(emulator):
     writer.close()
 
 
-async def test_serves_tls(started, key, tmp_path):
-    cert, private = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(private), "-out", str(cert)],
-        check=True,
-        capture_output=True,
+@pytest.fixture
+def certificate(tmp_path):
+    """Write a certificate for 127.0.0.1 and its private key; give both paths."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(address, critical=False)
+        .sign(private, hashes.SHA256())
     )
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    cert.write_bytes(certificate.public_bytes(Encoding.PEM))
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return cert, key
+
+
+async def test_serves_tls(started, key, certificate):
+    cert, private = certificate
     emulator = await started(tls_cert=cert, tls_key=private)
     assert emulator.urls["events_realtime_url"].startswith("wss://")
     context = ssl.create_default_context(cafile=cert)
@@ -220,14 +240,12 @@ async def test_a_faults_file_is_read_at_the_start_or_refused(started, tmp_path, 
         await started(faults=path)
 
 
-async def test_goes_on_after_a_restart_with_the_same_world_tokens_and_later_times(started, tmp_path, token_of):
+async def test_goes_on_after_a_restart_with_the_same_world_tokens_and_later_times(started, tmp_path):
     state = tmp_path / "state"
-    first = await started(state=state, fleet=Fleet(devices=6, rate=500))
+    first = await started(state=state, fleet=Fleet(devices=6))
     token = first.api.issuer.grant("sub-viewer").access_token
-    async with asyncio.timeout(5):
-        while first.api.broker.published < 20:
-            await asyncio.sleep(0)
-    first.fleet.set_pace(paused=True)
+    for i in range(20):
+        first.fleet.carry_out(Set("device/org-aurora/cam-001", {"online": bool(i % 2)}))
     world, last = first.fleet.world, first.fleet.clock.last
     second = await started(state=state)  # the first one was never told to stop
     assert second.fleet.world == world

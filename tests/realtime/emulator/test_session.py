@@ -1,0 +1,247 @@
+"""Each fault as a client meets it."""
+
+import asyncio
+import contextlib
+import json
+import time
+
+import pytest
+import websockets
+
+from realtime.emulator.faults import Fault
+from realtime.emulator.options import Limits
+
+from .client import Client, encoded
+
+pytestmark = pytest.mark.feature("S3.14")
+FAST_KEEP_ALIVE = Limits(keep_alive=20)
+
+
+async def nothing_comes(client, seconds=0.15):
+    """Show that the socket stays silent for as long as several keep-alives would take."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await client.socket.recv()
+
+
+async def status_of_upgrade(emulator, auth):
+    with pytest.raises(websockets.InvalidStatus) as error:
+        await Client.open(emulator, auth)
+    return error.value.response.status_code
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 503])
+async def test_refuse_answers_the_upgrade_with_a_status_as_often_as_told(emulator, key, fault, status):
+    await fault("refuse", status=status, count=2)
+    assert await status_of_upgrade(emulator, key) == status
+    assert await status_of_upgrade(emulator, key) == status
+    await (await Client.ready(emulator, key)).close()
+
+
+async def test_refuse_with_status_0_resets_the_connection(emulator, key, fault):
+    await fault("refuse", status=0)
+    with pytest.raises((websockets.InvalidHandshake, OSError, EOFError)):
+        await Client.open(emulator, key)
+
+
+async def test_refuse_can_mean_one_person_only(emulator, key, token_of, fault):
+    await fault("refuse", user="viewer")
+    assert await status_of_upgrade(emulator, token_of("viewer")) == 503
+    for auth in (key, token_of("owner")):
+        await (await Client.ready(emulator, auth)).close()
+
+
+async def test_drop_ends_one_persons_socket_without_a_close_frame_and_keeps_it_out(connect, emulator, token_of, fault):
+    viewer, owner = await connect(token_of("viewer")), await connect(token_of("owner"))
+    assert len((await fault("drop", user="viewer", **{"for": 60}))["hit"]) == 1
+    assert await viewer.closed() == 1006
+    await owner.quiet()
+    assert await status_of_upgrade(emulator, token_of("viewer")) == 503
+
+
+async def test_drop_with_a_code_ends_with_it_and_lets_the_client_back_in(connect, key, fault):
+    client = await connect(key)
+    await fault("drop", code=1011, reason="so it goes")
+    assert await client.closed() == 1011
+    assert client.socket.close_reason == "so it goes"
+    await (await connect(key)).quiet()
+
+
+async def test_drop_can_mean_one_connection_or_a_number_of_them(connect, emulator, key, fault):
+    clients = [await connect(key) for _ in range(3)]
+    last = list(emulator.api.sessions)[-1]
+    assert (await fault("drop", connection=last))["hit"] == [last]
+    assert await clients[2].closed() == 1006
+    assert len((await fault("drop", count=1))["hit"]) == 1
+
+
+async def test_half_open_reads_and_writes_nothing_until_it_is_cleared(started, http, key):
+    emulator = await started(limits=FAST_KEEP_ALIVE)
+    client = await Client.ready(emulator, key, ping_interval=None)
+    emulator.api.sessions["c1"].socket.freeze()
+    while True:  # what was on its way
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await client.socket.recv()
+                continue
+        break
+    await client.subscribe("/default/a")
+    await nothing_comes(client)
+    assert emulator.api.sessions["c1"].subscriptions() == []
+
+
+async def test_half_open_for_a_time_meets_new_connections_too(emulator, connect, http, key, fault):
+    first = await connect(key, ping_interval=None)
+    await fault("half-open", **{"for": 60})
+    second = await connect(key, ping_interval=None)
+    for client in (first, second):
+        await client.subscribe("/default/a")
+        await nothing_comes(client)
+    assert (await http.delete("/control/faults")).json() == {"faults": []}
+    assert await first.closed() == 1006
+    assert await second.closed() == 1006
+
+
+async def test_stall_takes_the_upgrade_and_never_answers(emulator, key, fault):
+    await fault("stall", count=1)
+    client = await Client.open(emulator, key)
+    await client.send(type="connection_init")
+    await nothing_comes(client)
+    await client.close()
+    await (await Client.ready(emulator, key)).close()
+
+
+async def test_late_ack_keeps_the_client_waiting(emulator, key, fault):
+    await fault("late-ack", delay=120)
+    client = await Client.open(emulator, key)
+    started = time.monotonic()
+    await client.send(type="connection_init")
+    await client.expect(type="connection_ack")
+    assert time.monotonic() - started >= 0.12
+    await client.close()
+
+
+async def test_silence_sends_neither_keep_alives_nor_data_and_loses_them(started, key):
+    emulator = await started(limits=FAST_KEEP_ALIVE)
+    client = await Client.ready(emulator, key)
+    await client.subscribe("/default/a")
+    await client.until(type="subscribe_success")
+    emulator.api.faults.add(Fault("silence"))
+    emulator.api.broker.publish("/default/a", "1")
+    emulator.api.faults.clear()
+    emulator.api.broker.publish("/default/a", "2")
+    frame = await client.until(type="data")
+    assert frame["event"] == "2"
+    await client.close()
+
+
+async def test_silence_stops_the_keep_alives(started, key):
+    emulator = await started(limits=FAST_KEEP_ALIVE)
+    emulator.api.faults.add(Fault("silence"))
+    client = await Client.open(emulator, key)
+    await client.send(type="connection_init")
+    await client.expect(type="connection_ack")
+    await nothing_comes(client)
+    await client.close()
+
+
+async def test_malformed_sends_what_no_parser_takes(connect, key, fault):
+    client = await connect(key)
+    await fault("malformed")
+    with pytest.raises(json.JSONDecodeError):
+        await client.receive()
+    await fault("malformed", frame='{"type":"a-new-one"}')
+    await client.expect(type="a-new-one")
+
+
+async def test_error_frame_comes_without_an_id(connect, key, fault):
+    client = await connect(key)
+    await fault("error-frame", errorType="InternalFailure", message="so it goes")
+    assert await client.receive() == {
+        "type": "error",
+        "errors": [{"errorType": "InternalFailure", "message": "so it goes"}],
+    }
+
+
+@pytest.mark.parametrize("operation", ["subscribe", "publish"])
+async def test_drop_reply_leaves_one_operation_unanswered(connect, key, fault, operation):
+    client = await connect(key)
+    await fault("drop-reply", operation=operation, count=1)
+    await (client.subscribe("/default/a") if operation == "subscribe" else client.publish("/default/a", "1"))
+    await client.quiet()
+    await client.subscribed("/default/a", "s2")
+
+
+@pytest.mark.feature("S0.6")
+async def test_subscribe_error_meets_the_chosen_channel_only(connect, key, fault):
+    client = await connect(key)
+    await fault("subscribe-error", channel="presence", errorType="Unauthorized", message="not you")
+    await client.subscribe("/default/presence")
+    frame = await client.expect(type="subscribe_error", id="s1")
+    assert frame["errors"] == [{"errorType": "Unauthorized", "message": "not you"}]
+    await client.subscribed("/default/b", "s2")
+
+
+async def test_handlers_may_refuse_a_publish_or_one_of_its_events(connect, http, key, fault):
+    client = await connect(key)
+    await client.subscribed("/default/a")
+    await fault("reject-event", index=1, message="not this one", count=1)
+    await client.publish("/default/a", "0", "1", "2")
+    reply = await client.until(type="publish_success")
+    assert [item["index"] for item in reply["successful"]] == [0, 2]
+    assert [(item["index"], item["code"], item["message"]) for item in reply["failed"]] == [(1, 400, "not this one")]
+    assert [f["event"] for f in client.frames if f["type"] == "data"] == ["0", "2"]
+    await fault("publish-error", errorType="Rejected")
+    answer = await http.post("/event", headers=key, json={"channel": "/default/a", "events": ["1"]})
+    assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (403, "Rejected")
+
+
+async def test_throttle_limits_operations(connect, http, key, fault):
+    client = await connect(key)
+    await fault("throttle")
+    await client.subscribe("/default/a")
+    assert (await client.expect(type="subscribe_error"))["errors"][0]["errorType"] == "LimitExceededError"
+    answer = await http.post("/event", headers=key, json={"channel": "/default/a", "events": ["1"]})
+    assert answer.status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("about", "events"),
+    [
+        ({"kind": "lose", "count": 1}, ["2", "3"]),
+        ({"kind": "lose", "channel": "elsewhere"}, ["1", "2", "3"]),
+        ({"kind": "duplicate", "count": 1}, ["1", "1", "2", "3"]),
+        ({"kind": "shuffle", "count": 1}, ["2", "1", "3"]),
+        ({"kind": "array-event", "count": 1}, [["1"], "2", "3"]),
+        ({"kind": "oversize", "limit": 0}, []),
+        ({"kind": "settle", "delay": 60_000}, []),
+        ({"kind": "settle", "delay": 0}, ["1", "2", "3"]),
+    ],
+)
+async def test_faults_of_the_data(connect, key, fault, about, events):
+    client = await connect(key)
+    await client.subscribed("/default/a")
+    await fault(**about)
+    await client.publish("/default/a", "1", "2", "3")
+    await client.until(type="publish_success")
+    assert [f["event"] for f in client.frames if f["type"] == "data"] == events
+
+
+async def test_a_shuffled_event_that_nothing_overtakes_comes_a_little_later(connect, key, fault):
+    client = await connect(key)
+    await client.subscribed("/default/a")
+    await fault("shuffle")
+    await client.publish("/default/a", "1")
+    await client.expect(type="publish_success")
+    await client.expect(type="data", event="1")
+
+
+async def test_credentials_are_not_in_the_transcript(connect, emulator, token_of):
+    auth = token_of("viewer")
+    client = await connect(auth)
+    extra = {"extensions": {"authorization": auth}}
+    await client.send(type="subscribe", id="s1", channel="/default/a", authorization=auth, payload=extra)
+    await client.expect(type="subscribe_success")
+    records, _ = emulator.api.transcript.since(0)
+    assert auth["Authorization"] not in str(records)
+    assert encoded(auth) not in str(records)

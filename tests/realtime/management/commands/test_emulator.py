@@ -1,0 +1,105 @@
+"""The emulator as a process."""
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[4]
+DEADLINE = 20
+
+
+def command(*options):
+    return [sys.executable, str(ROOT / "manage.py"), "emulator", *options]
+
+
+@pytest.fixture
+def run():
+    """Start emulators and read their ready lines; what still runs at the end is killed."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*options):
+            process = subprocess.Popen(command(*options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stack.enter_context(process)
+            stack.callback(lambda: process.poll() is None and process.kill())
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            return process, json.loads(line)
+
+        yield start
+
+
+def outcome(*options):
+    return subprocess.run(command(*options), capture_output=True, text=True, timeout=DEADLINE, check=False)
+
+
+def devices(urls):
+    world = httpx.get(f"{urls['control_url']}/world").json()
+    return world["users"]["sub-owner"]["devices"]
+
+
+def test_one_line_tells_all_addresses_and_a_signal_ends_it_cleanly(run):
+    process, urls = run("--fleet", "6")
+    names = ("events_url", "events_realtime_url", "graphql_url", "graphql_realtime_url", "token_url", "control_url")
+    assert set(names) <= urls.keys()
+    assert httpx.post(urls["token_url"], json={"sub": "sub-viewer"}).status_code == 200
+    process.send_signal(signal.SIGTERM)
+    rest, errors = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, rest, errors) == (0, "", "")
+
+
+def test_a_killed_one_goes_on_from_everything_it_had_told(run, tmp_path):
+    options = ("--fleet", "6", "--rate", "200", "--state", str(tmp_path / "state"))
+    process, urls = run(*options)
+    with contextlib.suppress(httpx.TransportError):
+        while httpx.get(f"{urls['control_url']}/stats").json()["published"] < 100:
+            pass
+    before = devices(urls)
+    process.kill()
+    process.wait(DEADLINE)
+    _, urls = run("--state", str(tmp_path / "state"))
+    after = {device["deviceId"]: device for device in devices(urls)}
+    for device in before:
+        told = device.get("changedAt", "")
+        assert after[device["deviceId"]].get("changedAt", "") >= told
+        if after[device["deviceId"]].get("changedAt", "") == told:
+            assert after[device["deviceId"]] == device
+
+
+def test_a_taken_port_is_named_with_what_to_do():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = outcome("--port", str(port))
+    assert process.returncode == 1
+    assert str(port) in process.stderr
+    assert "--port" in process.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [("--nonsense",), ("--port", "x"), ("--iam-key", "nocolon"), ("--tls-key", "k"), ("--rate", "-1")]
+)
+def test_bad_use_is_an_error_of_its_own(options):
+    process = outcome(*options)
+    assert process.returncode == 2
+    assert options[0] in process.stderr
+
+
+def test_a_file_that_is_missing_or_foreign_is_named(tmp_path):
+    foreign = tmp_path / "state"
+    foreign.write_text("nonsense")
+    for options in (("--faults", str(tmp_path / "none")), ("--state", str(foreign))):
+        process = outcome(*options)
+        assert process.returncode == 1
+        assert options[1] in process.stderr
+
+
+def test_help_has_examples():
+    process = outcome("--help")
+    assert process.returncode == 0
+    assert "manage.py emulator --port" in process.stdout
