@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from django.db import transaction
+from django.db.models import F
 
 from realtime import sql
 from realtime.events import Draft, Entry, Head
@@ -78,7 +79,8 @@ def read(topic: str, epoch: str, after: int, limit: int) -> list[Entry]:
 
 def unrelayed(older_than: int, limit: int) -> list[tuple[str, str, int, int]]:
     """Return (topic, epoch, relayed, head) of topics that have entries from before ``older_than`` (µs) to relay."""
-    rows = Topic.objects.extra(where=["relayed < head"]).values_list("name", "epoch", "relayed", "head")[:limit]
+    behind = Topic.objects.filter(relayed__lt=F("head"))
+    rows = behind.values_list("name", "epoch", "relayed", "head")[:limit]
     due = []
     for name, epoch, relayed, head in rows:
         first = FeedEntry.objects.filter(topic_id=name, offset__gt=relayed).order_by("offset").first()

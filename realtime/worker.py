@@ -33,6 +33,7 @@ from realtime.upstream import endpoints
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.credentials import Credentials, StaticCredentials, UserCredentials
 from realtime.upstream.policy import preset
+from realtime.upstream.states import State
 from realtime.upstream.transport import WebSocketTransport, tls_context
 
 logger = logging.getLogger("realtime.worker")
@@ -211,6 +212,16 @@ class Worker:
                 applied.append((row.link_id, row.revision))
         if applied:
             await self._database.run(_note_applied, applied)
+        await self._forget()
+
+    async def _forget(self) -> None:
+        """Let go of links that nobody has watched for long: their state is in the database."""
+        now = time.monotonic()
+        for link_id in [pk for pk, since in self._idle_since.items() if now - since > FORGET_AFTER]:
+            keeper = self.keepers[link_id]
+            if keeper.manager.snapshot.state is State.SUSPENDED:
+                del self.keepers[link_id], self._seen[link_id], self._idle_since[link_id]
+                await keeper.stop("nobody is watching")
 
     async def _ask_presence(self) -> None:
         try:
