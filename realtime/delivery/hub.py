@@ -1,0 +1,393 @@
+"""One a process: it hears each entry once, whatever the number of sessions, and never trusts what it hears.
+
+The hub is a single member of the channel layer. It joins the group of every topic that a session here has, and
+hands what it hears to those sessions. The layer may lose anything, so once a second one look at the database says
+where the topics really stand: the loss of a quiet topic's last entry, a revocation and a restored database are found
+within about a second. While Valkey is away those looks are the feed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from django.db import DatabaseError
+from django.db.models import Max
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from realtime import demand, feed, groups, history
+from realtime.database import DatabaseThread
+from realtime.delivery import envelope, state
+from realtime.delivery.batch import Batch
+from realtime.delivery.connection import Connection
+from realtime.delivery.continuity import Repair
+from realtime.delivery.envelope import Close, Frame, RequestId
+from realtime.delivery.run import runs
+from realtime.events import Entry, Head
+from realtime.models import Worker
+from realtime.product import Product
+
+logger = logging.getLogger("realtime.delivery.hub")
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the database."""
+
+PULSE_DEADLINE = 2.0
+"""Seconds within which what we send to ourselves, or to a group we joined, must come back."""
+
+WORKER_SILENT_AFTER = 10_000_000
+"""Microseconds without a beat of any worker after which browsers are told."""
+
+FIRST_MOVE_AFTER, MOVES_PER_SECOND = 0.25, 200
+"""Seconds until the first session of a process that leaves comes back, and how many come back in a second."""
+
+AWAY = (RedisError, OSError, asyncio.TimeoutError)
+
+
+class _Group:
+    """The sessions here that have one topic, and whether the layer is known to bring it to us."""
+
+    __slots__ = ("connections", "joined")
+
+    def __init__(self) -> None:
+        self.connections: set[Connection] = set()
+        self.joined = asyncio.Event()
+
+
+class Hub:
+    """The meeting place of this process's sessions with the feed. ``start`` it in the loop that serves them."""
+
+    def __init__(self, layer: Any, redis: Redis, database: DatabaseThread, product: Product) -> None:
+        self._layer = layer
+        self._redis = redis
+        self._database = database
+        self._states = DatabaseThread("delivery-state")
+        self._product = product
+        self.draining = False
+        self._channel = ""
+        self._groups: dict[str, _Group] = {}
+        self._members: set[str] = set()
+        self._membership = asyncio.Event()
+        self._probes: dict[str, asyncio.Future[None]] = {}
+        self._repairs: dict[Repair, set[Connection]] = {}
+        self._topics: dict[Connection, set[str]] = {}
+        self._announced: set[int] = set()
+        self._arrival = asyncio.Event()
+        self._heads: Batch[str, Head] = Batch(self._read_heads)
+        self._path_ok = True
+        self._database_ok = True
+        self._upstream: envelope.Upstream | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to listen, to look and to announce, once. Neither Valkey nor the database need be there yet."""
+        if self._tasks:
+            return
+        for part in (self._keep_membership, self._keep_pulse, self._keep_looking, self._keep_announcing):
+            self._spawn(_keep(part))
+        self._membership.set()
+
+    async def stop(self) -> None:
+        """End all tasks and the connections that belong to the hub."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._states.close()
+
+    # ── For connections ───────────────────────────────────────────────────────────────────────────────────
+
+    async def topics_for(self, user: Any) -> list[str]:
+        """Return the topics of a session that asks for nothing."""
+        return await self._database.run(self._product.access.topics_for, user)
+
+    async def may_have(self, user: Any, topics: Sequence[str]) -> bool:
+        """Tell whether the user may have all of these topics."""
+        return await self._database.run(self._may_have, user, topics)
+
+    async def state(self, user: Any, topics: Sequence[str], ident: RequestId | None = None) -> envelope.State:
+        """Return the whole state for the user; without topics, with the cursor of those it has by default."""
+        return await self._states.run(self._read_state, user, topics, ident)
+
+    async def join(self, connection: Connection, topics: Iterable[str]) -> dict[str, Head]:
+        """Bring these topics to the connection; return where they stand, which is read after joining.
+
+        So whatever is not in the answer is heard. If the layer does not answer, the looks bring it, a little later.
+        """
+        names = list(topics)
+        self._topics.setdefault(connection, set()).update(names)
+        if connection.user_id not in self._announced:
+            self._arrival.set()
+        joining = [self._enter(connection, name) for name in names]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PULSE_DEADLINE if self._path_ok else 0):
+                for group in joining:
+                    await group.joined.wait()
+        found = await asyncio.gather(*(self._heads.ask(name) for name in names))
+        return {name: head for name, head in zip(names, found, strict=True) if head is not None}
+
+    def leave(self, connection: Connection, topics: Iterable[str]) -> None:
+        """Bring these topics to the connection no more."""
+        for topic in topics:
+            self._topics[connection].discard(topic)
+            group = self._groups.get(topic)
+            if group is not None:
+                group.connections.discard(connection)
+                if not group.connections:
+                    del self._groups[topic]
+                    self._membership.set()
+
+    def forget(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+        self.leave(connection, tuple(self._topics.setdefault(connection, set())))
+        del self._topics[connection]
+
+    def repair(self, connection: Connection, repair: Repair) -> None:
+        """Read what a connection lacks and give it to it; connections that lack the same share one reading."""
+        waiting = self._repairs.get(repair)
+        if waiting is not None:
+            waiting.add(connection)
+            return
+        self._repairs[repair] = {connection}
+        self._spawn(self._repair(repair))
+
+    def news(self) -> list[tuple[object, Frame]]:
+        """Return what a session that begins must know of the way here."""
+        news: list[tuple[object, Frame]] = []
+        if self._upstream is not None:
+            news.append(("upstream", self._upstream))
+        if not self._path_ok:
+            news.append(("path", envelope.Path(layer="down")))
+        return news
+
+    def drain(self) -> None:
+        """Send every session away, each with the time after which to come back, so that they come one by one."""
+        self.draining = True
+        for number, connection in enumerate(tuple(self._topics)):
+            after = FIRST_MOVE_AFTER + number / MOVES_PER_SECOND
+            connection.tell(envelope.Moving(after_ms=round(after * 1000)), "moving")
+            connection.close(Close.MOVING)
+
+    # ── Membership ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _enter(self, connection: Connection, topic: str) -> _Group:
+        group = self._groups.get(topic)
+        if group is None:
+            group = self._groups[topic] = _Group()
+            self._membership.set()
+        group.connections.add(connection)
+        return group
+
+    async def _keep_membership(self) -> None:
+        """Bring the groups we are in to those that sessions need, one change after the other."""
+        while True:
+            await self._membership.wait()
+            self._membership.clear()
+            try:
+                await self._change_membership()
+            except AWAY as exc:
+                self._set_path(ok=False, why=exc)
+                await asyncio.sleep(LOOK_EVERY)
+                self._membership.set()
+
+    async def _change_membership(self) -> None:
+        if not self._channel:
+            self._channel = await self._layer.new_channel()
+            self._spawn(_keep(self._listen))
+        for topic in self._members - self._groups.keys():
+            await self._layer.group_discard(groups.topic(topic), self._channel)
+            self._members.discard(topic)
+        entering = [topic for topic in self._groups if topic not in self._members]
+        for topic in entering:
+            await self._layer.group_add(groups.topic(topic), self._channel)
+        await asyncio.gather(*(self._see_joined(topic) for topic in entering))
+
+    async def _see_joined(self, topic: str) -> None:
+        """Wait until a message to the group comes back: ``group_add`` itself does not wait for the subscription."""
+        await self._round_trip(lambda message: groups.send(self._layer, groups.topic(topic), message))
+        self._members.add(topic)
+        if topic in self._groups:
+            self._groups[topic].joined.set()
+
+    # ── The layer ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _listen(self) -> None:
+        while True:
+            self._hear(await self._layer.receive(self._channel))
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == groups.FEED_PROBE:
+            probe = self._probes.pop(message["token"], None)
+            if probe is not None and not probe.done():
+                probe.set_result(None)
+        elif message["type"] == groups.FEED_ENTRIES:
+            self._hand_out(message["topic"], message["epoch"], message["entries"])
+
+    def _hand_out(self, topic: str, epoch: str, rows: Sequence[tuple[int, int, str, bytes]]) -> None:
+        group = self._groups.get(topic)
+        if group is None:
+            return
+        entries = [Entry(topic, epoch, offset, key, priority, body) for offset, priority, key, body in rows]
+        for run in runs(entries):
+            for connection in tuple(group.connections):
+                self._guarded(connection, connection.deliver, run)
+
+    def _guarded(self, connection: Connection, call: Callable[..., None], *args: Any, **options: Any) -> None:
+        """Call one session so that a fault in it ends it alone."""
+        try:
+            call(*args, **options)
+        except Exception:
+            logger.exception("a session failed and is closed")
+            connection.close(Close.FAILED)
+
+    async def _round_trip(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+        """Send a probe and wait until it comes back; raises what the layer raises, or TimeoutError."""
+        token = secrets.token_hex(8)
+        back = self._probes[token] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(PULSE_DEADLINE):
+                await send(groups.probe_message(token))
+                await back
+        finally:
+            self._probes.pop(token, None)
+
+    async def _keep_pulse(self) -> None:
+        """Send ourselves a message each second: when it does not come back, the layer is not to be trusted."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if not self._channel:
+                continue
+            try:
+                await self._round_trip(lambda message: self._layer.send(self._channel, message))
+            except AWAY as exc:
+                self._set_path(ok=False, why=exc)
+            else:
+                self._set_path(ok=True)
+
+    def _set_path(self, *, ok: bool, why: BaseException | None = None) -> None:
+        if ok == self._path_ok:
+            return
+        self._path_ok = ok
+        if ok:
+            logger.info("Valkey answers: changes come at once again")
+        else:
+            logger.warning("Valkey does not answer (%s): changes come with each second's look", why or "no message")
+        self._tell_all(envelope.Path(layer="ok" if ok else "down"), "path")
+
+    # ── The database ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if not self._topics:
+                continue
+            try:
+                heads, beat = await self._database.run(self._look, list(self._groups))
+            except DatabaseError as exc:
+                if self._database_ok:
+                    logger.warning("the database does not answer: revocations and losses are not seen (%s)", exc)
+                self._database_ok = False
+                continue
+            self._database_ok = True
+            self._note_workers(beat)
+            for connection in tuple(self._topics):
+                self._guarded(connection, connection.look, heads, trusted=self._path_ok)
+
+    @staticmethod
+    def _look(topics: Sequence[str]) -> tuple[dict[str, Head], int]:
+        beat = Worker.objects.filter(stopped=False).aggregate(newest=Max("beat"))["newest"]
+        return feed.heads(topics), beat or 0
+
+    def _note_workers(self, beat: int) -> None:
+        now = time.time_ns() // 1000
+        worker: Any = "alive" if now - beat < WORKER_SILENT_AFTER else "silent"
+        if self._upstream is None or self._upstream.worker != worker:
+            self._upstream = envelope.Upstream(worker=worker, since=beat if worker == "silent" else now)
+            self._tell_all(self._upstream, "upstream")
+
+    async def _read_heads(self, topics: Sequence[str]) -> Mapping[str, Head]:
+        return await self._database.run(state.heads, topics)
+
+    def _may_have(self, user: Any, topics: Sequence[str]) -> bool:
+        return all(self._product.access.may_subscribe(user, topic) for topic in topics)
+
+    def _read_state(self, user: Any, topics: Sequence[str], ident: RequestId | None) -> envelope.State:
+        return state.current(self._product, user, topics or self._product.access.topics_for(user), ident)
+
+    async def _repair(self, repair: Repair) -> None:
+        try:
+            answer = await self._read(repair)
+        except feed.CursorLost as lost:
+            await self._report_lost(repair, lost)
+        except (DatabaseError, *AWAY):
+            for connection in self._repairs.pop(repair):
+                connection.repair_failed(repair)
+        else:
+            for connection in self._repairs.pop(repair):
+                self._guarded(connection, connection.repaired, repair, answer)
+
+    async def _read(self, repair: Repair) -> list[Entry]:
+        """Read from the stream while Valkey is known to answer, else at once from the table."""
+        wanted = (repair.topic, repair.epoch, repair.after)
+        if self._path_ok:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PULSE_DEADLINE):
+                    return await history.read_since(self._redis, self._database, *wanted, repair.upto)
+        limit = min(repair.upto - repair.after, history.READ_LIMIT)
+        return await self._database.run(feed.read, *wanted, limit)
+
+    async def _report_lost(self, repair: Repair, lost: feed.CursorLost) -> None:
+        try:
+            head = await self._heads.ask(repair.topic)
+        except DatabaseError:
+            head = None
+        for connection in self._repairs.pop(repair):
+            if head is None:
+                connection.repair_failed(repair)
+            else:
+                self._guarded(connection, connection.lost, repair.topic, lost.cause, head)
+
+    # ── Demand ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _keep_announcing(self) -> None:
+        """Tell the workers who has an open browser: at once when somebody comes, and before it is forgotten."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(demand.ANNOUNCE_EVERY):
+                    await self._arrival.wait()
+            self._arrival.clear()
+            users = {connection.user_id for connection in self._topics}
+            try:
+                async with asyncio.timeout(PULSE_DEADLINE):
+                    await demand.announce(self._redis, users)
+                self._announced = users
+            except AWAY as exc:
+                logger.warning("Valkey does not answer (%s): the workers go by the last demand they know", exc)
+                await asyncio.sleep(LOOK_EVERY)
+                self._arrival.set()
+
+    # ── Tasks ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _tell_all(self, frame: Frame, key: object) -> None:
+        for connection in tuple(self._topics):
+            self._guarded(connection, connection.tell, frame, key)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _keep(part: Callable[[], Awaitable[None]]) -> None:
+    """Run a part of the hub; a fault in it must not end the feed of everybody, so it is reported and begun again."""
+    while True:
+        try:
+            await part()
+        except Exception:
+            logger.exception("a part of the hub failed and begins again")
+            await asyncio.sleep(LOOK_EVERY)
