@@ -1,0 +1,182 @@
+"""A web process under a test's control, and who talks to it."""
+
+import asyncio
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import msgspec
+from django.conf import settings
+from django.test import Client
+from websockets.asyncio.client import connect
+
+DEADLINE = 10
+MANAGE = Path(settings.BASE_DIR) / "manage.py"
+
+
+class WebProcess:
+    """`manage.py serve` on a free port, with the tests' database and Valkey."""
+
+    def __init__(self, **environment):
+        self._environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "project.settings",
+            "ENV_FILE": os.devnull,
+            "STATE_DIR": str(settings.STATE_DIR),
+            "DATABASE_URL": f"sqlite:///{settings.DATABASES['default']['NAME']}",
+            "REDIS_URL": settings.REDIS_URL,
+            **environment,
+        }
+        self.log = []
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [sys.executable, str(MANAGE), "serve", "--port", "0"],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        lines = queue.Queue()
+        self._reader = threading.Thread(target=self._read, args=(lines,))
+        self._reader.start()
+        while (line := lines.get(timeout=DEADLINE)) is not None:
+            if " listens on " in line:
+                self.url = line.split(" listens on ")[1].strip().rstrip("/")
+                return self
+        raise AssertionError("\n".join(self.log))
+
+    def _read(self, lines):
+        for line in self.process.stdout:
+            self.log.append(line.rstrip())
+            lines.put(line)
+        lines.put(None)
+
+    @property
+    def resident_bytes(self):
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def stop(self):
+        """Tell it to leave; return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(DEADLINE)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self._reader.join()
+            self.process.stdout.close()
+
+
+class Browser:
+    """Somebody signed in (or a stranger), who opens the doors as a page of the site would."""
+
+    def __init__(self, server, user=None):
+        self.url = server.url
+        client = Client()
+        if user is not None:
+            client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        self.cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+        self.session_key = client.session.session_key
+        self.headers = {"Cookie": self.cookie} if self.cookie else {}
+
+    @asynccontextmanager
+    async def socket(self, cursor="", *, origin=None, **options):
+        url = f"{self.url.replace('http', 'ws', 1)}/ws/live/?cursor={cursor}"
+        origin = self.url if origin is None else origin
+        async with connect(
+            url, origin=origin, additional_headers=self.headers, proxy=None, close_timeout=1, **options
+        ) as socket:
+            yield Socket(socket)
+
+    @asynccontextmanager
+    async def stream(self, cursor="", **headers):
+        async with (
+            httpx.AsyncClient(timeout=DEADLINE, trust_env=False) as client,
+            client.stream(
+                "GET", f"{self.url}/live/sse/", params={"cursor": cursor}, headers={**self.headers, **headers}
+            ) as response,
+        ):
+            yield Stream(response)
+
+    async def get(self, path, **headers):
+        async with httpx.AsyncClient(timeout=DEADLINE, trust_env=False) as client:
+            return await client.get(f"{self.url}{path}", headers={**self.headers, **headers})
+
+    async def post(self, content, **headers):
+        async with httpx.AsyncClient(timeout=DEADLINE, trust_env=False) as client:
+            headers = {**self.headers, "Origin": self.url, **headers}
+            return await client.post(f"{self.url}/live/send/", content=content, headers=headers)
+
+
+class Frames:
+    """What a client got, with ways to wait for more."""
+
+    def __init__(self):
+        self.seen = []
+
+    async def next(self):
+        async with asyncio.timeout(DEADLINE):
+            frame = msgspec.json.decode(await self._text())
+        self.seen.append(frame)
+        return frame
+
+    async def until(self, fits):
+        """Return the first frame from now on that fits."""
+        while not fits(frame := await self.next()):
+            pass
+        return frame
+
+    async def of_type(self, name):
+        return await self.until(lambda frame: frame["type"] == name)
+
+    async def events(self, count):
+        return [await self.of_type("event") for _ in range(count)]
+
+
+class Socket(Frames):
+    def __init__(self, socket):
+        super().__init__()
+        self.socket = socket
+
+    async def _text(self):
+        return await self.socket.recv()
+
+    async def say(self, **message):
+        await self.socket.send(msgspec.json.encode(message).decode())
+
+    async def ending(self):
+        """Return the close code, reading what comes before it."""
+        async with asyncio.timeout(DEADLINE):
+            async for text in self.socket:
+                self.seen.append(msgspec.json.decode(text))
+        return self.socket.close_code
+
+
+class Stream(Frames):
+    def __init__(self, response):
+        super().__init__()
+        self.response = response
+        self.last_event_id = None
+        self._lines = response.aiter_lines()
+
+    async def _text(self):
+        async for line in self._lines:
+            if line.startswith("id: "):
+                self.last_event_id = line[4:]
+            elif line.startswith("data: "):
+                return line[6:]
+        raise EOFError("the stream ended")
+
+    async def ended(self):
+        async with asyncio.timeout(DEADLINE):
+            async for _ in self._lines:
+                pass
