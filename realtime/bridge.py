@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from django.db import InterfaceError, OperationalError, transaction
 
-from realtime import feed, gaps
+from realtime import feed, gaps, metrics
 from realtime.database import DatabaseThread
 from realtime.decoding import Undecodable, copy_of, decode
 from realtime.events import Copy, Entry, Recording
@@ -64,7 +65,7 @@ class Written(NamedTuple):
     """What one transaction came to."""
 
     entries: list[Entry]
-    spoiled: set[int]
+    spoiled: list[RawCopy]
     strangers: set[int]
 
 
@@ -161,7 +162,8 @@ class Bridge:
         delay = 0.05
         while True:
             try:
-                written = await self._database.run(self._transact, batch)
+                with metrics.BATCH_SECONDS.time():
+                    written = await self._database.run(self._transact, batch)
                 break
             except (OperationalError, InterfaceError) as error:
                 logger.warning("the database is away or busy (%s): keeping %d items", error, len(batch))
@@ -191,13 +193,21 @@ class Bridge:
 
     def _committed(self, batch: Sequence[RawCopy | _Pending], written: Written) -> None:
         self._publish(written.entries)
-        self.recorded += len(batch)
-        self.undecodable += len(written.spoiled)
+        self._count(batch, written)
         for item in batch:
             if isinstance(item, _Pending) and not item.done.done():
                 item.done.set_result(None)
-        for link_id in written.spoiled | written.strangers:
+        for link_id in {raw.link_id for raw in written.spoiled} | written.strangers:
             self._ask_snapshot(link_id)
+
+    def _count(self, batch: Sequence[RawCopy | _Pending], written: Written) -> None:
+        self.recorded += len(batch)
+        self.undecodable += len(written.spoiled)
+        metrics.ENTRIES.inc(len(written.entries))
+        for name, count in Counter(item.feed for item in batch if isinstance(item, RawCopy)).items():
+            metrics.COPIES.labels(name).inc(count)
+        for name, count in Counter(raw.feed for raw in written.spoiled).items():
+            metrics.UNDECODABLE.labels(name).inc(count)
 
     def _transact(self, batch: Sequence[RawCopy | _Pending]) -> Written:
         """Decode, record and append, in one transaction, in the database thread."""
@@ -222,7 +232,7 @@ class Bridge:
                     recording.narrowed |= noted.narrowed
             entries = feed.append(recording.drafts, now)
             feed.revoke(f"user.{user_id}" for user_id in recording.narrowed)
-        return Written(entries, {raw.link_id for raw, _ in spoiled}, strangers)
+        return Written(entries, [raw for raw, _ in spoiled], strangers)
 
 
 class Fenced(RuntimeError):
@@ -230,7 +240,8 @@ class Fenced(RuntimeError):
 
 
 def _decode(raws: Sequence[RawCopy]) -> tuple[list[Copy], list[tuple[RawCopy, str]]]:
-    copies, spoiled = [], []
+    copies: list[Copy] = []
+    spoiled: list[tuple[RawCopy, str]] = []
     for raw in raws:
         try:
             event = decode(raw.feed, raw.payload)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from realtime import feeds, gaps
+from realtime import feeds, gaps, metrics
 from realtime.appsync.auth import Authorization
 from realtime.appsync.endpoint import Endpoint
 from realtime.bridge import Bridge, RawCopy, now_us
@@ -139,7 +139,10 @@ class Keeper:
             self._cancel_repair()
         self._note_state(snapshot, not_live)
         if is_open and not self._was_open:
+            metrics.CONNECTS.labels("open").inc()
             self.compare()
+        elif snapshot.state is State.BACKOFF and snapshot.last_error is not None:
+            metrics.CONNECTS.labels(snapshot.last_error.kind).inc()
         self._was_open = is_open
 
     def _note_state(self, snapshot: LinkSnapshot, not_live: tuple[str, int] | None) -> None:
@@ -226,12 +229,14 @@ class Keeper:
         second.before, second.live_at = first.differences, live_at
         second.closes = await self._closable()
         await self._parts.bridge.note(second)
+        metrics.GAPS.labels("repaired" if second.differences else "nothing-missed").inc()
         self._settled = True
 
     async def _give_up(self, note: str) -> None:
         logger.warning("link %s: gap stays unknown: %s", self.subject, note)
         closes = await self._closable()
         await self._parts.bridge.note(CloseUnknown(self.link_id, self.user_id, closes, note, now_us()))
+        metrics.GAPS.labels("unknown").inc()
         self._settled = True
 
     async def _closable(self) -> list[str]:

@@ -14,7 +14,6 @@ HOP_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.3, 2.6,
 
 LINKS = Gauge("fleetlight_links", "Upstream links of this worker by state.", ["state"])
 CONNECTS = Counter("fleetlight_upstream_connects_total", "Attempts to connect by outcome.", ["outcome"])
-FRAMES = Counter("fleetlight_upstream_frames_total", "Frames received from AppSync by type.", ["type"])
 
 # ── Bridge, record and feed ───────────────────────────────────────────────────────────────────────────────
 

@@ -19,7 +19,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime import feed, groups, history
+from realtime import feed, groups, history, metrics
 from realtime.database import DatabaseThread
 from realtime.events import Entry
 
@@ -50,7 +50,6 @@ class Relay:
         self._done: dict[tuple[str, str], int] = {}
         self._unmarked: dict[tuple[str, str], int] = {}
         self._reachable = True
-        self.relayed = 0
 
     def push(self, entries: Iterable[Entry]) -> None:
         """Take entries whose transaction has committed."""
@@ -82,6 +81,7 @@ class Relay:
                 logger.info("Valkey is back: relaying what waited in the database")
             self._reachable = True
         except UNREACHABLE as error:
+            metrics.RELAY_ERRORS.inc()
             if self._reachable:
                 logger.warning("Valkey is away (%s): entries wait in the database", error)
             self._reachable = False
@@ -98,6 +98,7 @@ class Relay:
     async def _sweep(self) -> None:
         await self._mark()
         due = await self._database.run(feed.unrelayed, now_us() - SWEEP_AGE, 200)
+        metrics.RELAY_SWEEPS.inc(len(due))
         for topic, epoch, relayed, head in due:
             after = max(relayed, self._done.get((topic, epoch), 0))
             while after < head:
@@ -161,7 +162,7 @@ class Relay:
             part = run[start : start + MESSAGE_ENTRIES]
             message = groups.entries_message(part[0].topic, part[0].epoch, part)
             await groups.send(self._layer, groups.topic(part[0].topic), message)
-            self.relayed += len(part)
+            metrics.RELAYED.inc(len(part))
 
     def _note(self, topic: str, epoch: str, offset: int) -> None:
         if offset > self._done.get((topic, epoch), 0):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -18,7 +19,7 @@ from django.db.models import F
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime import credentials, demand, gaps
+from realtime import credentials, demand, gaps, metrics
 from realtime.bridge import Bridge, Fenced, now_us
 from realtime.config import Config
 from realtime.database import DatabaseThread
@@ -292,6 +293,9 @@ class Worker:
 
     async def _prove(self) -> None:
         while True:
+            states = Counter(keeper.manager.snapshot.state for keeper in self.keepers.values())
+            for state in State:
+                metrics.LINKS.labels(state.value).set(states[state])
             proofs = [keeper.proof() for keeper in self.keepers.values() if keeper.provable]
             if proofs:
                 await self.bridge.note(Proof(proofs))
