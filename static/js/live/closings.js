@@ -8,6 +8,7 @@
  * @property {boolean} back whether to try again by itself
  * @property {string} cause for people
  * @property {string} [next] what a person can do about it
+ * @property {boolean} [accessEnded] whether what is shown is no longer this person's to see
  */
 
 /** @type {Readonly<Record<number, Closing>>} */
@@ -18,8 +19,13 @@ const CLOSINGS = Object.freeze({
   4012: { back: true, cause: "The server is restarting" },
   4013: { back: true, cause: "The server's database does not answer" },
   4400: { back: false, cause: "The server did not understand this page", next: "Reload the page." },
-  4401: { back: false, cause: "Signed out", next: "Sign in again." },
-  4403: { back: false, cause: "Access ended", next: "Sign in with an account that has access." },
+  4401: { back: false, cause: "Signed out", next: "Sign in again.", accessEnded: true },
+  4403: {
+    back: false,
+    cause: "Access ended",
+    next: "Sign in with an account that has access.",
+    accessEnded: true,
+  },
   4426: { back: false, cause: "This page is older than the server", next: "Reload the page." },
   4429: { back: true, cause: "Too many connections", next: "Close some of your other tabs." },
 });

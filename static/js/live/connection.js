@@ -40,9 +40,12 @@ const VERSION = 1;
  * @property {number | null} nextTry when it tries again (milliseconds), in state `waiting`
  * @property {string | null} cause why it was lost
  * @property {string | null} next what a person can do, in state `failed`
+ * @property {boolean} accessEnded whether what is shown is no longer this person's to see
  * @property {boolean} offline the browser says that it has no network
  * @property {number} reconnects sessions after the first
  */
+
+const NO_LOSS = Object.freeze({ since: null, cause: null, next: null, accessEnded: false });
 
 export class Connection {
   #transports;
@@ -57,7 +60,7 @@ export class Connection {
   #candidate = null;
   #timers = new Map();
   #watchedAt = 0;
-  #loss = { since: null, cause: null, next: null };
+  #loss = NO_LOSS;
   #nextTry = null;
   #comeBackAt = 0;
   #retryAfter = RETRY_AFTER_MS;
@@ -126,6 +129,7 @@ export class Connection {
   useAnother() {
     if (this.#state !== "connected") return;
     this.#drop();
+    this.#loss = { ...NO_LOSS, since: this.#clock.now(), cause: "Another transport was asked for" };
     this.#choice.skip();
     this.#changeOver();
   }
@@ -191,7 +195,7 @@ export class Connection {
     }
     this.#session = session;
     this.#hellos += 1;
-    this.#loss = { since: null, cause: null, next: null };
+    this.#loss = NO_LOSS;
     this.#choice.reached(session.transport.name);
     this.#start("stable", STABLE_MS, () => this.#stable());
     if (this.#choice.climbAt < Infinity) this.#planClimb();
@@ -220,15 +224,15 @@ export class Connection {
   }
 
   #lost(session, { code, reason, retryAfter, stalled, excused }) {
-    const { back, cause, next: remedy = null } = closing(code, reason);
+    const { back, ...why } = closing(code, reason);
     const wasStable = session.isUp && session.age >= STABLE_MS;
     const told = code >= 4000 || this.#comeBackAt > this.#clock.now();
     this.#drop();
-    this.#loss = { since: this.#loss.since ?? this.#clock.now(), cause, next: remedy };
+    this.#loss = { ...NO_LOSS, ...why, since: this.#loss.since ?? this.#clock.now() };
     if (!back) return this.#move("refused");
     if (excused) return this.#wait(0);
     const toBlame = !told && (stalled || !wasStable);
-    if (toBlame && this.#choice.failed(cause, stalled)) return this.#changeOver();
+    if (toBlame && this.#choice.failed(why.cause, stalled)) return this.#changeOver();
     this.#wait(this.#delay(code, retryAfter));
   }
 

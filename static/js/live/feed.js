@@ -22,7 +22,7 @@ const LINK = "link/self";
  * @property {{layer: "ok" | "down", since?: number} | null} path between the processes; null while nothing is known
  * @property {{state?: string, reason?: string, since?: number, gap?: {since: number, cause: string} | null,
  *   next_try?: number | null}} link worker to source, as far as known
- * @property {boolean} resyncing a snapshot is needed, and on its way
+ * @property {boolean} resyncing something may be missing, and the snapshot that has it is on its way
  * @property {string | null} snapshotError why it could not be fetched, so far
  * @property {Record<string, number>} resyncs how often one was needed, by cause
  */
@@ -35,6 +35,7 @@ export class Feed {
   #refused;
   #loading = null;
   #cancelLoad = () => {};
+  #missing = false;
   #resyncs = {};
   #snapshotError = null;
   #upstream = null;
@@ -81,7 +82,7 @@ export class Feed {
       upstream: this.#upstream,
       path: this.#path,
       link: Object.fromEntries(Object.entries(link).map(([name, [value]]) => [name, value])),
-      resyncing: this.store.isIncomplete,
+      resyncing: this.#missing,
       snapshotError: this.#snapshotError,
       resyncs: { ...this.#resyncs },
     };
@@ -90,6 +91,12 @@ export class Feed {
   /** @returns {number} the server's time, in milliseconds: what ages are counted from */
   get serverTime() {
     return this.#clock.now() + this.#skew;
+  }
+
+  /** Fetches the whole state although nothing is missing: the page was rendered with a part of it. */
+  refresh() {
+    this.store.expectSnapshot();
+    this.#load();
   }
 
   #take(frame) {
@@ -133,9 +140,9 @@ export class Feed {
   }
 
   #resync(cause) {
+    this.#missing = true;
     this.#resyncs[cause] = (this.#resyncs[cause] ?? 0) + 1;
-    this.store.expectSnapshot();
-    this.#load();
+    this.refresh();
     this.#changed();
   }
 
@@ -174,6 +181,7 @@ export class Feed {
   #replace(state) {
     if (!this.store.replace(state)) return false;
     this.#stopLoading();
+    this.#missing = false;
     this.#snapshotError = null;
     this.#changed();
     return true;

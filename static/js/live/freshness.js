@@ -18,6 +18,16 @@ export const LABELS = Object.freeze({
   "catching-up": "Catching up",
 });
 
+/** What each word means, for who asks. */
+export const EXPLANATIONS = Object.freeze({
+  current: "Everything on its way here has been provably live since this was last confirmed.",
+  "browser-offline": "This browser is cut off; values are as old as its last contact.",
+  "nobody-watching": "Your link sleeps while no browser is open; it resumes with this page.",
+  "worker-silent": "The process that listens upstream has gone quiet; changes may be waiting there.",
+  "upstream-down": "Your upstream link is not open; changes since then are fetched once it is back.",
+  "catching-up": "The upstream link is open again and what was missed is being fetched.",
+});
+
 /**
  * @param {import("./feed.js").FeedStatus} status
  * @returns {Freshness}

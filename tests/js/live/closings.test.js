@@ -13,7 +13,8 @@ test("codes from 4400 to 4499 do not come back, but for too many connections", (
 });
 
 test("a refusal says what a person can do next", () => {
-  assert.deepEqual(closing(4401), { back: false, cause: "Signed out", next: "Sign in again." });
+  assert.deepEqual(closing(4401), { back: false, cause: "Signed out", next: "Sign in again.", accessEnded: true });
+  assert.equal(closing(4426).accessEnded, undefined);
   assert.equal(closing(4450, "Over quota").cause, "Over quota");
 });
 
