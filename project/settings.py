@@ -46,7 +46,8 @@ env.demand(ALLOWED_HOSTS, "ALLOWED_HOSTS is not set. With DEBUG=false, name the 
 
 SECRET_KEY = env.secret("SECRET_KEY")
 SECRET_KEY_FALLBACKS = env.secrets("SECRET_KEY_FALLBACKS")
-TOKEN_KEY = env.secrets("TOKEN_KEY")
+# Newest first. `openssl rand -base64` writes the other base64 alphabet than Fernet reads.
+TOKEN_KEY = [key.translate(str.maketrans("+/", "-_")) for key in env.secrets("TOKEN_KEY")]
 if DEBUG:
     SECRET_KEY = SECRET_KEY or kept_secret(STATE_DIR / "secret-key", lambda: secrets.token_urlsafe(50))
     TOKEN_KEY = TOKEN_KEY or [kept_secret(STATE_DIR / "token-key", lambda: Fernet.generate_key().decode())]

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.conf import settings
 
+from tests.demo import DemoProcess
 from tests.valkey import ValkeyServer
 
 
@@ -26,3 +27,12 @@ def valkey(valkey_server):
     with valkey_server.client() as client:
         client.flushall()
     return valkey_server
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """The whole product, running; shared, so a test that hurts it must leave it well again."""
+    process = DemoProcess(tmp_path_factory.mktemp("demo") / "var", "--devices", "60", "--rate", "10")
+    process.start_and_wait()
+    yield process
+    process.stop()

@@ -73,9 +73,11 @@ class Command(BaseCommand):
         try:
             running = asyncio.ensure_future(self._start(demo, supervisor, options))
             await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
+            if not running.done():
+                running.cancel()
+                await asyncio.wait({running})
+            else:
                 await running
-            running.cancel()
         finally:
             self._say("demo", "stopping")
             await supervisor.stop()

@@ -1,0 +1,132 @@
+"""The demo as a person starts it, under a test's control."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent
+DEADLINE = 60
+PASSWORD = "fleetlight"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(condition, what, deadline=DEADLINE):
+    """Wait for `condition()` to be true, and return what it returned."""
+    end = time.monotonic() + deadline
+    while not (result := condition()):
+        assert time.monotonic() < end, f"{what} did not happen within {deadline} s"
+        time.sleep(0.05)
+    return result
+
+
+def runs(pid):
+    """Tell whether the process runs. One that ended may stay listed as a zombie until it is waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+class DemoProcess:
+    """One run of `manage.py demo` on a state folder of its own."""
+
+    def __init__(self, state_dir, *arguments, port=None):
+        self.state_dir = Path(state_dir)
+        self.port = port or free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._arguments = arguments
+        self._log = self.state_dir.parent / f"{self.state_dir.name}.log"
+        self._process = None
+
+    def start(self):
+        """Start it, without waiting for anything."""
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("DJANGO_SETTINGS_MODULE", "PYTHONASYNCIODEBUG")
+        }
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "manage.py", "demo", "--port", str(self.port), *self._arguments],
+                cwd=ROOT,
+                env={**inherited, "ENV_FILE": os.devnull, "STATE_DIR": str(self.state_dir)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self
+
+    def start_and_wait(self):
+        """Start it and wait until it says that it is ready to use."""
+        starts = self.said().count("Fleetlight is ready")
+        self.start()
+        until(lambda: self.said().count("Fleetlight is ready") > starts or self.ended, "the demo's start")
+        assert not self.ended, self.said()
+        return self
+
+    def said(self):
+        return self._log.read_text() if self._log.exists() else ""
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    @property
+    def ended(self):
+        return self._process.poll() is not None
+
+    @property
+    def record(self):
+        return json.loads((self.state_dir / "demo.json").read_text())
+
+    @property
+    def parts(self):
+        return self.record["parts"]
+
+    def interrupt(self):
+        """Press Ctrl-C and return the exit status."""
+        self._process.send_signal(signal.SIGINT)
+        return self._process.wait(DEADLINE)
+
+    def kill(self):
+        """End the supervisor as a crash does."""
+        self._process.kill()
+        self._process.wait()
+
+    def kill_part(self, name):
+        """Kill a part and wait until it runs again under another process id."""
+        before = self.parts[name]
+        os.kill(before, signal.SIGKILL)
+        until(lambda: self.parts[name] not in (None, before), f"the restart of {name}")
+
+    def stop(self):
+        if self._process is not None and not self.ended:
+            self.interrupt()
+
+    @contextmanager
+    def sign_in(self, username):
+        """Lend a client that is signed in, as a browser would be."""
+        with httpx.Client(base_url=self.address, follow_redirects=True, timeout=DEADLINE) as client:
+            form = client.get("/")
+            token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text).group(1)
+            answer = client.post(
+                str(form.url),
+                data={"csrfmiddlewaretoken": token, "username": username, "password": PASSWORD},
+                headers={"Referer": str(form.url)},
+            )
+            assert answer.url.path == "/", answer.text
+            yield client
