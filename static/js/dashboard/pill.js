@@ -1,0 +1,74 @@
+/**
+ * What the page says of itself: the pill, the page's standing, and the freshness of each row.
+ */
+
+import { EXPLANATIONS, freshness, LABELS } from "../live/freshness.js";
+import { words } from "../live/status.js";
+import { clockTime } from "./format.js";
+import { setText } from "./hooks.js";
+
+/** While something is counted down or has an age, the words change by themselves. */
+const TICK_MS = 500;
+
+/** A loss that is over before a person could read of it is not told. */
+const DEBOUNCE_MS = 400;
+
+export class Pill {
+  #feed;
+  #pill = document.querySelector("[data-pill]");
+  #standing = document.querySelector("[data-standing]");
+  #word = null;
+  #timer = null;
+  #told;
+
+  /** @param {(word: import("../live/freshness.js").Freshness) => void} told after the freshness changed */
+  constructor(feed, told) {
+    this.#feed = feed;
+    this.#told = told;
+    document.addEventListener("visibilitychange", () => this.show());
+  }
+
+  /** Says what is so now; a short loss a little later. */
+  changed() {
+    clearTimeout(this.#timer);
+    const { state } = this.#feed.status.connection;
+    const mayBeShort = this.#word !== null && (state === "waiting" || state === "reconnecting");
+    if (mayBeShort) this.#timer = setTimeout(() => this.show(), DEBOUNCE_MS);
+    else this.show();
+  }
+
+  show() {
+    clearTimeout(this.#timer);
+    const { status } = this.#feed;
+    this.#say(words(status, { now: Date.now(), time: clockTime }));
+    // Until the first connection the server's own word stands: it rendered the page a moment ago.
+    if (status.connection.state !== "connecting") this.#mark(freshness(status));
+    if (status.connection.since !== null) this.#timer = setTimeout(() => this.show(), TICK_MS);
+  }
+
+  #say({ tone, text, detail }) {
+    if (!this.#pill) return;
+    this.#pill.dataset.tone = tone;
+    this.#pill.title = detail || "How this page is kept live";
+    setText(this.#pill.querySelector("[data-pill-text]"), text);
+  }
+
+  #mark(word) {
+    if (word === this.#word) return;
+    this.#word = word;
+    if (this.#standing) {
+      this.#standing.dataset.standing = word;
+      setText(this.#standing.querySelector("[data-standing-label]"), LABELS[word]);
+      setText(this.#standing.querySelector("[data-standing-text]"), EXPLANATIONS[word]);
+    }
+    for (const node of document.querySelectorAll("[data-freshness]")) markRow(node, word);
+    this.#told(word);
+  }
+}
+
+/** @param {HTMLElement} node an element with `data-freshness` */
+export function markRow(node, word) {
+  node.dataset.freshness = word;
+  node.title = EXPLANATIONS[word];
+  setText(node, LABELS[word]);
+}
