@@ -55,7 +55,7 @@ export function shownAs(value, name) {
  * @returns {string} the value as people read it; a dash while it is not known
  */
 export function text(value, format) {
-  if (value === null || value === undefined) return UNKNOWN;
+  if (value === null || value === undefined || value === "") return UNKNOWN;
   return (TEXTS[format] ?? plain)(value);
 }
 
@@ -132,7 +132,7 @@ const TEXTS = {
   phase: wordsOf,
   plan: (value) => (value ? "Free plan" : "Paid plan"),
   bool: (value) => (value ? "Yes" : "No"),
-  time: (value) => shortTime(timeOf(value), new Date()),
+  time: (value) => (!value ? UNKNOWN : `${shortTime(timeOf(value), new Date())} ${zone(timeOf(value))}`),
   words: wordsOf,
   tree: (value) => (typeof value === "object" ? `${Object.keys(value).length} settings` : plain(value)),
 };

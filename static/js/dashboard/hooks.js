@@ -37,8 +37,13 @@ export function writeField(node, field) {
   node.dataset.version = version;
   node.dataset.value = json;
   if (node.dataset.format === "tree") node.replaceChildren(tree(value));
-  else setText(node, format.text(value, node.dataset.format));
+  else showText(node);
   return isOther;
+}
+
+/** @param {HTMLElement} node shows its value in its format */
+export function showText(node) {
+  setText(node, format.text(JSON.parse(node.dataset.value), node.dataset.format));
 }
 
 /** Writes only what differs: an untouched node costs no layout. */

@@ -3,7 +3,7 @@
  */
 
 import * as format from "./format.js";
-import { showTime } from "./hooks.js";
+import { showText, showTime } from "./hooks.js";
 
 const MINUTE_MS = 60_000;
 
@@ -17,13 +17,12 @@ export function beginTimes() {
 }
 
 function nameZone(heading) {
-  const zone = document.createElement("small");
-  zone.textContent = format.zone(new Date());
-  heading.append(" ", zone);
+  heading.append(`, ${format.zone(new Date())}`);
 }
 
 function showAll() {
   const now = new Date();
   for (const node of document.querySelectorAll("time[data-value]")) showTime(node, now);
+  for (const node of document.querySelectorAll('[data-format="time"]')) showText(node);
   return now.toDateString();
 }
