@@ -6,7 +6,7 @@ import { freshness } from "./freshness.js";
 
 /**
  * @typedef {object} Words
- * @property {"good" | "busy" | "bad"} tone
+ * @property {"live" | "busy" | "warn" | "down"} tone
  * @property {string} text what the pill says
  * @property {string} detail the longer story, for who asks
  * @property {boolean} canRetry whether "try again" makes sense
@@ -33,14 +33,14 @@ function connectionWords(connection, { now, time }) {
   const { state, since, nextTry, cause, next, offline } = connection;
   const canRetry = state === "waiting" || state === "failed";
   const detail = sentences(cause && `${cause}.`, next);
-  if (state === "failed") return { tone: "bad", text: cause, detail: next, canRetry };
-  if (state === "closed") return { tone: "bad", text: "Not live", detail };
+  if (state === "failed") return { tone: "down", text: cause, detail: next, canRetry };
+  if (state === "closed") return { tone: "down", text: "Not live", detail };
   if (state === "connecting") return { tone: "busy", text: "Connecting", detail };
   if (offline || now - since >= LONG_LOSS_MS) {
     const text = `Offline since ${time(since)}`;
-    return { tone: "bad", text, detail: sentences(detail, `${tryWords(nextTry, now)}.`), canRetry };
+    return { tone: "down", text, detail: sentences(detail, `${tryWords(nextTry, now)}.`), canRetry };
   }
-  return { tone: "busy", text: tryWords(nextTry, now), detail, canRetry };
+  return { tone: "warn", text: tryWords(nextTry, now), detail, canRetry };
 }
 
 function tryWords(nextTry, now) {
@@ -51,7 +51,7 @@ function tryWords(nextTry, now) {
 /** @type {Record<string, (status: import("./feed.js").FeedStatus, clock: object) => Partial<Words>>} */
 const pathWords = {
   current: ({ connection, path }) => ({
-    tone: "good",
+    tone: "live",
     text: connection.fallback ? `Live over ${TRANSPORT_NAMES[connection.transport]}` : "Live",
     detail: sentences(
       ...connection.failures.filter(({ name }) => name !== connection.transport).map(failureWords),
@@ -60,12 +60,12 @@ const pathWords = {
   }),
   "nobody-watching": () => ({ tone: "busy", text: "Nobody was watching; resuming" }),
   "worker-silent": ({ upstream }, { time }) => ({
-    tone: "bad",
+    tone: "warn",
     text: `Worker silent since ${time(upstream.since / 1000)}`,
     detail: "Changes wait upstream of it; they come when it is back.",
   }),
   "upstream-down": ({ link }, { time }) => ({
-    tone: "bad",
+    tone: "warn",
     text: link.reason ? `Upstream down: ${link.reason}` : "Upstream down",
     detail: link.since ? `Since ${time(link.since / 1000)}. What changes meanwhile is fetched afterwards.` : "",
   }),

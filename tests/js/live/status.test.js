@@ -26,22 +26,22 @@ function status({ connection = {}, ...rest } = {}) {
 const lost = (connection) => status({ connection: { state: "waiting", since: NOW - 2000, cause: "gone", ...connection } });
 
 const cases = [
-  ["Live", "good", "current", status()],
-  ["Live", "good", "current", status({ link: {}, upstream: null })],
-  ["Live over SSE", "good", "current", status({ connection: { transport: "sse", fallback: true } })],
+  ["Live", "live", "current", status()],
+  ["Live", "live", "current", status({ link: {}, upstream: null })],
+  ["Live over SSE", "live", "current", status({ connection: { transport: "sse", fallback: true } })],
   ["Connecting", "busy", "browser-offline", status({ connection: { state: "connecting" } })],
-  ["Reconnecting in 4 s", "busy", "browser-offline", lost({ nextTry: NOW + 3400 })],
-  ["Reconnecting", "busy", "browser-offline", lost({ state: "reconnecting" })],
-  ["Offline since 14:02", "bad", "browser-offline", lost({ since: SINCE, nextTry: NOW + 3400 })],
-  ["Offline since 14:02", "bad", "browser-offline", lost({ offline: true })],
-  ["Signed out", "bad", "browser-offline", lost({ state: "failed", cause: "Signed out", next: "Sign in again." })],
-  ["Not live", "bad", "browser-offline", status({ connection: { state: "closed" } })],
+  ["Reconnecting in 4 s", "warn", "browser-offline", lost({ nextTry: NOW + 3400 })],
+  ["Reconnecting", "warn", "browser-offline", lost({ state: "reconnecting" })],
+  ["Offline since 14:02", "down", "browser-offline", lost({ since: SINCE, nextTry: NOW + 3400 })],
+  ["Offline since 14:02", "down", "browser-offline", lost({ offline: true })],
+  ["Signed out", "down", "browser-offline", lost({ state: "failed", cause: "Signed out", next: "Sign in again." })],
+  ["Not live", "down", "browser-offline", status({ connection: { state: "closed" } })],
   ["Catching up", "busy", "catching-up", status({ resyncing: true })],
   ["Catching up", "busy", "catching-up", status({ link: { state: "open", gap: { since: SINCE * 1000, cause: "drop" } } })],
-  ["Upstream down: token expired", "bad", "upstream-down", status({ link: { state: "cooling", reason: "token expired", since: SINCE * 1000 } })],
-  ["Upstream down", "bad", "upstream-down", status({ link: { state: "connecting", reason: "" } })],
+  ["Upstream down: token expired", "warn", "upstream-down", status({ link: { state: "cooling", reason: "token expired", since: SINCE * 1000 } })],
+  ["Upstream down", "warn", "upstream-down", status({ link: { state: "connecting", reason: "" } })],
   ["Nobody was watching; resuming", "busy", "nobody-watching", status({ link: { state: "suspended" } })],
-  ["Worker silent since 14:02", "bad", "worker-silent", status({ upstream: { worker: "silent", since: SINCE * 1000 } })],
+  ["Worker silent since 14:02", "warn", "worker-silent", status({ upstream: { worker: "silent", since: SINCE * 1000 } })],
 ];
 
 for (const [index, [text, tone, fresh, given]] of cases.entries()) {
