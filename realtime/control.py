@@ -12,7 +12,10 @@ from django.db.models import F
 
 from realtime.models import Link
 
-OPERATIONS = ("reconnect", "suspend", "resume")
+OPERATIONS = ("reconnect", "suspend", "resume", "repair")
+
+COUNTED = {"reconnect": "reconnect_wanted", "repair": "repair_wanted"}
+"""Operations that are done once for each wish, by the column that counts the wishes."""
 
 POLL_SECONDS = 0.2
 
@@ -22,15 +25,17 @@ class NotApplied(TimeoutError):
 
 
 def wish(link_id: int, operation: str) -> int:
-    """Ask for ``reconnect``, ``suspend`` or ``resume`` and return the revision to wait for.
+    """Ask for one of the operations and return the revision to wait for.
+
+    ``reconnect`` begins a new connection, ``repair`` compares what is recorded with a new snapshot.
 
     Raises ValueError for another operation, Link.DoesNotExist for an unknown link.
     """
     if operation not in OPERATIONS:
         raise ValueError(f"{operation!r} is none of {', '.join(OPERATIONS)}")
     changes: dict[str, object] = {"desired_revision": F("desired_revision") + 1}
-    if operation == "reconnect":
-        changes["reconnect_wanted"] = F("reconnect_wanted") + 1
+    if operation in COUNTED:
+        changes[COUNTED[operation]] = F(COUNTED[operation]) + 1
     else:
         changes["desire"] = Link.Desire.SUSPENDED if operation == "suspend" else Link.Desire.AUTO
     Link.objects.filter(pk=link_id).update(**changes)

@@ -19,7 +19,7 @@ from django.db.models import F
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime import credentials, demand, gaps, metrics
+from realtime import credentials, demand, gaps, metrics, retention
 from realtime.bridge import Bridge, Fenced, now_us
 from realtime.config import Config
 from realtime.database import DatabaseThread
@@ -64,6 +64,7 @@ class Wanted:
     subject: str
     suspended: bool
     reconnect: int
+    repair: int
     revision: int
     applied: int
     generation: int
@@ -91,6 +92,7 @@ class Worker:
             self._compare,
         )
         self._issuer = credentials.issuer()
+        self._timeline = product.timeline
         self._parts = self._make_parts(product)
         self.keepers: dict[int, Keeper] = {}
         self._seen: dict[int, Wanted] = {}
@@ -111,6 +113,7 @@ class Worker:
             asyncio.create_task(self._look(), name="look"),
             asyncio.create_task(self._prove(), name="prove"),
             asyncio.create_task(self._watch_sleep(), name="sleep watch"),
+            asyncio.create_task(retention.keep_short(self._config.retention, self._timeline), name="retention"),
         ]
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
         try:
@@ -246,6 +249,8 @@ class Worker:
         self._follow_presence(keeper, row, present)
         if before is not None and row.reconnect != before.reconnect:
             keeper.manager.connect_now()
+        if before is not None and row.repair != before.repair:
+            keeper.compare()
         return row.applied != row.revision
 
     def _open(self, row: Wanted) -> Keeper:
@@ -348,6 +353,7 @@ def _wanted(present: set[int], kept: set[int], signed_in_after: int) -> list[tup
             row.subject,
             row.desire == Link.Desire.SUSPENDED,
             row.reconnect_wanted,
+            row.repair_wanted,
             row.desired_revision,
             row.applied_revision,
             generation,

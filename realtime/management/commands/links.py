@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q, QuerySet
 
 from realtime import control
+from realtime.management import shown
 from realtime.management.base import ExampleCommand
-from realtime.models import Gap, Link
+from realtime.models import Link
 
 RECENT = 20
 
@@ -40,27 +39,27 @@ class Command(ExampleCommand):
         if options["command"] == "list":
             self._list(options)
         elif options["command"] == "show":
-            self._show(_find(options["link"]), options["json"])
+            self._show(shown.find_link(options["link"]), options["json"])
         else:
-            self._ask(_find(options["link"]), options["command"], options["json"])
+            self._ask(shown.find_link(options["link"]), options["command"], options["json"])
 
     def _list(self, options: dict[str, Any]) -> None:
         links = _matching(options["state"], options["search"])
         page = links[options["offset"] : options["offset"] + options["limit"]]
         for link in page:
-            self._print(_summary(link), options["json"])
+            shown.row(self.stdout, _summary(link), as_json=options["json"])
         if not options["json"]:
             self.stdout.write(f"{len(page)} of {links.count()} links")
 
     def _show(self, link: Link, as_json: bool) -> None:
-        gaps = [_gap(gap) for gap in link.gaps.order_by("-started_at")[:RECENT]]
+        gaps = [shown.gap(gap) for gap in link.gaps.order_by("-started_at")[:RECENT]]
         transitions = [
-            {"at": _time(row.at), "state": row.state, "reason": row.reason, "attempt": row.attempt}
+            {"at": shown.time(row.at), "state": row.state, "reason": row.reason, "attempt": row.attempt}
             for row in link.transitions.order_by("-at", "-pk")[:RECENT]
         ]
         if as_json:
             whole = {**_summary(link), "subscriptions": link.subscriptions, "gaps": gaps, "transitions": transitions}
-            self._print(whole, True)
+            shown.row(self.stdout, whole, as_json=True)
             return
         for name, value in _summary(link).items():
             self.stdout.write(f"{name:>14}  {value}")
@@ -72,23 +71,9 @@ class Command(ExampleCommand):
     def _ask(self, link: Link, operation: str, as_json: bool) -> None:
         revision = control.wish(link.pk, operation)
         try:
-            self._print(_summary(control.wait_applied(link.pk, revision)), as_json)
+            shown.row(self.stdout, _summary(control.wait_applied(link.pk, revision)), as_json=as_json)
         except control.NotApplied as error:
             raise CommandError(str(error)) from None
-
-    def _print(self, row: dict[str, Any], as_json: bool) -> None:
-        if as_json:
-            self.stdout.write(msgspec.json.encode(row).decode())
-        else:
-            self.stdout.write("  ".join(f"{name}={value}" for name, value in row.items() if value not in (None, "")))
-
-
-def _find(name: str) -> Link:
-    by_id = Q(pk=int(name)) if name.isdigit() else Q(pk=None)
-    link = Link.objects.filter(Q(subject=name) | Q(user__username=name) | by_id).select_related("user").first()
-    if link is None:
-        raise CommandError(f"no link has the id, subject or user name {name!r}; see `manage.py links list`")
-    return link
 
 
 def _matching(state: str | None, search: str) -> QuerySet[Link]:
@@ -114,9 +99,9 @@ def _summary(link: Link) -> dict[str, Any]:
         "reason": link.reason,
         "live": link.live,
         "desire": link.desire,
-        "since": _time(link.since),
+        "since": shown.time(link.since),
         "attempt": link.attempt,
-        "next_try_at": _time(link.next_try_at),
+        "next_try_at": shown.time(link.next_try_at),
         "worker": link.worker,
         "protocol": link.protocol,
         "live_feeds": f"{sum(row['state'] == 'live' for row in link.subscriptions)}/{len(link.subscriptions)}",
@@ -125,22 +110,3 @@ def _summary(link: Link) -> dict[str, Any]:
         "drops": link.drops,
         "last_error": link.last_error,
     }
-
-
-def _gap(gap: Gap) -> dict[str, Any]:
-    return {
-        "feed": gap.feed or "all",
-        "cause": gap.cause,
-        "started_at": _time(gap.started_at),
-        "live_at": _time(gap.live_at),
-        "closed_at": _time(gap.closed_at),
-        "outcome": gap.outcome,
-        "differences": gap.differences,
-        "note": gap.note,
-    }
-
-
-def _time(microseconds: int | None) -> str | None:
-    if not microseconds:
-        return None
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="milliseconds")
