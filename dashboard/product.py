@@ -2,8 +2,10 @@
 
 from dashboard.access import TopicAccess
 from dashboard.recording import FieldRecorder
+from dashboard.retention import ChangeTimeline
 from dashboard.state import CurrentState
 
 recorder = FieldRecorder()
 access = TopicAccess()
 state = CurrentState()
+timeline = ChangeTimeline()

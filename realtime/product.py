@@ -42,10 +42,18 @@ class State(Protocol):
         """Return ``entities`` and ``meta`` of everything that the user may see."""
 
 
+class Timeline(Protocol):
+    """Keeps what entities were, beside what they are."""
+
+    def forget(self, before: int, limit: int) -> int:
+        """Delete at most ``limit`` lines recorded before ``before`` (µs), and return how many."""
+
+
 class Product(Protocol):
     recorder: Recorder
     access: Access
     state: State
+    timeline: Timeline
 
 
 def load() -> Product:

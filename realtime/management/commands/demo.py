@@ -7,35 +7,31 @@ import fcntl
 import os
 import signal
 import socket
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import IO, Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import connections
 
 from project.state import socket_path
 from realtime.demo import Demo, DemoOptions, StaticFilesFailed
+from realtime.management.base import ExampleCommand
 from realtime.supervisor import PartFailed, Supervisor
 
-EXAMPLES = """
-examples:
-  manage.py demo                       http://127.0.0.1:8000/ with 240 devices
-  manage.py demo --port 9000           on another port
-  manage.py demo --devices 10000 --rate 100
-  PORT=9000 RATE=50 make demo          the same through make
-"""
 NAME_WIDTH = 8
 
 
-class Command(BaseCommand):
+class Command(ExampleCommand):
     help = "Runs everything on this machine: Valkey, a local AppSync with a moving fleet, a worker, the web server."
-
-    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
-        return super().create_parser(*args, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+    examples = """\
+  manage.py demo                       http://127.0.0.1:8000/ with 240 devices
+  manage.py demo --port 9000           on another port
+  manage.py demo --devices 10000 --rate 100
+  PORT=9000 RATE=50 make demo          the same through make"""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         given = os.environ.get

@@ -1,0 +1,42 @@
+"""`manage.py retention`: delete what is older than its limit, now."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import CommandParser
+
+from realtime import config, product
+from realtime.management.base import ExampleCommand
+from realtime.retention import delete_batch
+
+
+class Command(ExampleCommand):
+    help = (
+        "Deletes feed entries, timelines and diagnostics that are older than their limit (RETENTION_…), and "
+        "sign-in sessions that have ended. Workers do the former each hour."
+    )
+    examples = """\
+  manage.py retention
+  manage.py retention --json"""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        limits, timeline = config.load().retention, product.load().timeline
+        deleted: Counter[str] = Counter()
+        while batch := delete_batch(limits, timeline, time.time_ns() // 1000):
+            deleted.update(batch)
+            self.stderr.write(f"{deleted.total()} deleted so far")
+        call_command("clearsessions")
+        if options["json"]:
+            self.stdout.write(json.dumps(deleted))
+        else:
+            for what, count in deleted.items():
+                self.stdout.write(f"{count} {what}")
+            self.stdout.write("done")
