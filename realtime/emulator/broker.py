@@ -13,12 +13,12 @@ from realtime.emulator.transcript import Transcript
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """An accepted event: its number in the transcript, its text, and that text as a JSON string, encoded once."""
+    """An accepted event: its number in the transcript, its text as a JSON string, and the bytes of that text."""
 
     number: int
     channel: str
-    text: str
     encoded: bytes
+    size: int
 
 
 class Subscriber(Protocol):
@@ -61,7 +61,7 @@ class Broker:
         """Hand an event to everyone whose pattern takes ``channel`` in; ``sub`` is whose channel it is, if anyone's."""
         self.published += 1
         number = self._transcript.add("published", channel=channel, event=text, sub=sub)
-        event = Published(number, channel, text, msgspec.json.encode(text))
+        event = Published(number, channel, msgspec.json.encode(text), len(text.encode()))
         for subscription in tuple(self._matching(channel)):
             subscription.session.deliver(subscription, event)
 

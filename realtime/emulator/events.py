@@ -15,8 +15,8 @@ from realtime.appsync.exceptions import ChannelError
 from realtime.emulator.api import Api
 from realtime.emulator.auth import Call, Identity, normalized
 from realtime.emulator.broker import Published, Subscription
+from realtime.emulator.delivery import DataFrame
 from realtime.emulator.errors import ApiError, bad_request, throttled, unauthorized, unsupported
-from realtime.emulator.faults import SHUFFLE_HOLD
 from realtime.emulator.http import Request, Response, json_response
 from realtime.emulator.publishing import (
     BAD_CHANNEL,
@@ -39,7 +39,6 @@ class EventsSession(Session):
         super().__init__(api, socket, identity, refusal)
         self._subscriptions: dict[str, Subscription] = {}
         self._publishes: deque[float] = deque()
-        self._held: tuple[Subscription, Published, bytes] | None = None
 
     def operate(self, kind: str, message: dict[str, Any]) -> None:
         operation = {
@@ -131,52 +130,24 @@ class EventsSession(Session):
     # Data
 
     def deliver(self, subscription: Subscription, event: Published) -> None:
-        """Send an event as a data frame, as far as the standing faults let it through."""
-        faults = self.api.faults
-        if not faults.standing and self._held is None:
-            self._write(subscription, event, subscription.head + event.encoded + b"}")
-            return
-        about: dict[str, Any] = {"sub": self.sub, "connection": self.id, "channel": event.channel}
-        if self._is_lost(subscription, event, about):
-            return
-        shaped = b"[" + event.encoded + b"]" if faults.match("array-event", **about) else event.encoded
-        frame = subscription.head + shaped + b"}"
-        if faults.match("shuffle", **about) and self._held is None:
-            self._held = (subscription, event, frame)
-            self.later(SHUFFLE_HOLD / 1000, self._release)
-            return
-        self._write(subscription, event, frame)
-        if faults.match("duplicate", **about):
-            self._write(subscription, event, frame)
-        self._release()
-
-    def _is_lost(self, subscription: Subscription, event: Published, about: dict[str, Any]) -> bool:
-        faults = self.api.faults
-        settle = faults.match("settle", **about)
-        if settle is not None and self.now() < subscription.since + settle.delay / 1000:
-            return True
-        oversize = faults.match("oversize", **about)
-        if oversize is not None and len(event.text.encode()) > oversize.limit:
-            return True
-        return faults.match("silence", **about) is not None or faults.match("lose", **about) is not None
-
-    def _write(self, subscription: Subscription, event: Published, frame: bytes) -> None:
-        self.socket.send_text(frame)
-        if self.socket.open:
-            self.api.delivered[self.sub] = self.api.delivered.get(self.sub, 0) + 1
-            self.api.transcript.add(
-                "delivered",
-                connection=self.id,
-                sub=self.sub,
-                channel=event.channel,
-                subscription=subscription.id,
-                number=event.number,
+        """Send an event as a data frame."""
+        encoded = event.encoded
+        if self.api.faults.standing and self._is_array(event):
+            encoded = b"[" + encoded + b"]"
+        self.delivery.send(
+            DataFrame(
+                subscription.id,
+                subscription.since,
+                event.channel,
+                event.number,
+                event.size,
+                subscription.head + encoded + b"}",
             )
+        )
 
-    def _release(self) -> None:
-        if self._held is not None:
-            held, self._held = self._held, None
-            self._write(*held)
+    def _is_array(self, event: Published) -> bool:
+        about = {"sub": self.sub, "connection": self.id, "channel": event.channel}
+        return self.api.faults.match("array-event", **about) is not None
 
 
 class EventsEndpoint:

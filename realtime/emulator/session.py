@@ -8,7 +8,6 @@ after the client's first frame, because some clients only listen from then on; t
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ import msgspec
 
 from realtime.emulator.api import Api
 from realtime.emulator.auth import Call, Identity
+from realtime.emulator.delivery import Delivery
 from realtime.emulator.errors import ApiError, bad_request, unsupported
 from realtime.emulator.websocket import WebSocket
 
@@ -52,8 +52,8 @@ class Session(ABC):
         self._refusal = refusal
         self._loop = asyncio.get_running_loop()
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._names = itertools.count()
         self._stalled = api.faults.match("stall", sub=self.sub) is not None
+        self.delivery = Delivery(api, socket, self.id, self.sub)
         api.sessions[self.id] = self
         api.transcript.add("opened", connection=self.id, sub=self.sub, frame=self.dialect.subprotocol)
         if refusal is not None and not self._stalled:
@@ -113,9 +113,10 @@ class Session(ABC):
     # For dialects
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send a frame other than data, and keep it in the transcript."""
-        self.api.transcript.add("sent", connection=self.id, sub=self.sub, frame=message)
-        self.socket.send(message)
+        """Send a frame other than data, and keep it in the transcript; a socket that is not open gets nothing."""
+        if self.socket.open:
+            self.api.transcript.add("sent", connection=self.id, sub=self.sub, frame=message)
+            self.socket.send(message)
 
     def send_error(self, operation_id: str | None, error: ApiError, kind: str = "error") -> None:
         self.send(self.error_frame(kind, operation_id, error))
@@ -123,10 +124,6 @@ class Session(ABC):
     def send_fault(self, error_type: str, message: str | None) -> None:
         """Send an error without an id, out of the blue."""
         self.send_error(None, ApiError(error_type, message))
-
-    def later(self, delay: float, action: Callable[..., None], *args: object) -> None:
-        """Do something after ``delay`` seconds unless the session has ended by then."""
-        self._later(f"later-{next(self._names)}", delay, action, *args)
 
     def now(self) -> float:
         """Return the loop's time, in seconds."""
