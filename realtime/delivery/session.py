@@ -167,7 +167,7 @@ class Session:
         for ready in feed.repaired(entries):
             self._emit(ready)
         if self._live:
-            metrics.LOST_BY_LAYER.inc(min(feed.last, repair.upto) - before)
+            metrics.LOST_BY_LAYER.inc(max(0, min(feed.last, repair.upto) - before))
         if feed.last > before:
             self._ask_repair(feed)
 
@@ -284,8 +284,10 @@ class Session:
     def take(self, room: int) -> list[Outgoing]:
         """Return what to send now, in order; of what waits in the outbox about ``room`` bytes.
 
-        It counts as sent: whoever takes it and can't send it must end the session.
+        It counts as sent: whoever takes it and can't send it must end the session. Before the hello there is nothing.
         """
+        if not self._live:
+            return []
         taken, self._ready, self._ready_bytes = self._ready, [], 0
         if self._outbox and not self.blocked:
             taken += self._outbox.take_frames()

@@ -40,6 +40,11 @@ def browser(server, viewer):
     return Browser(server, viewer)
 
 
+@pytest.fixture
+def rivals_browser(server, rival):
+    return Browser(server, rival)
+
+
 @pytest_asyncio.fixture
 async def writer(valkey, transactional_db):
     """Writes entries and relays them."""

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -15,8 +15,10 @@ import msgspec
 from django.conf import settings
 from django.test import Client
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 DEADLINE = 10
+SAME = object()
 MANAGE = Path(settings.BASE_DIR) / "manage.py"
 
 
@@ -81,17 +83,17 @@ class Browser:
 
     def __init__(self, server, user=None):
         self.url = server.url
-        client = Client()
+        self.headers = {}
         if user is not None:
+            client = Client()
             client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
-        self.cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
-        self.session_key = client.session.session_key
-        self.headers = {"Cookie": self.cookie} if self.cookie else {}
+            self.session_key = client.session.session_key
+            self.headers = {"Cookie": f"{settings.SESSION_COOKIE_NAME}={self.session_key}"}
 
     @asynccontextmanager
-    async def socket(self, cursor="", *, origin=None, **options):
-        url = f"{self.url.replace('http', 'ws', 1)}/ws/live/?cursor={cursor}"
-        origin = self.url if origin is None else origin
+    async def socket(self, cursor="", *, path="/ws/live/", origin=SAME, **options):
+        url = f"{self.url.replace('http', 'ws', 1)}{path}?cursor={cursor}"
+        origin = self.url if origin is SAME else origin
         async with connect(
             url, origin=origin, additional_headers=self.headers, proxy=None, close_timeout=1, **options
         ) as socket:
@@ -156,8 +158,9 @@ class Socket(Frames):
     async def ending(self):
         """Return the close code, reading what comes before it."""
         async with asyncio.timeout(DEADLINE):
-            async for text in self.socket:
-                self.seen.append(msgspec.json.decode(text))
+            with suppress(ConnectionClosed):
+                while True:
+                    self.seen.append(msgspec.json.decode(await self.socket.recv()))
         return self.socket.close_code
 
 

@@ -1,0 +1,71 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime import feed
+from realtime.delivery import envelope
+from realtime.events import Draft
+
+
+def test_a_cursor_comes_back_as_it_went():
+    places = {"user.3": ("9f0c1a2b3c4d5e6f", 120), "org.a:b": ("0011223344556677", 0)}
+    text = "user.3:9f0c1a2b3c4d5e6f:120,org.a:b:0011223344556677:0"
+    assert envelope.cursor_text(places) == text
+    assert envelope.parse_cursor(text) == places
+
+
+@given(st.text())
+@pytest.mark.feature("S3.10")
+def test_any_text_can_be_read_as_a_cursor(text):
+    for epoch, offset in envelope.parse_cursor(text).values():
+        assert isinstance(epoch, str) and offset >= 0
+
+
+@pytest.mark.parametrize("text", ["", "a:b", "a:b:-1", "a:b:x", "a:b:١", "a:b:" + "9" * 19, ","])
+def test_what_is_no_cursor_names_no_place(text):
+    assert envelope.parse_cursor(text) == {}
+
+
+def test_a_position_is_added_as_the_last_member():
+    body = envelope.with_position(b'{"offset":9,"at":{"recorded":1}}', 4)
+    assert msgspec.json.decode(body) == {"offset": 9, "at": {"recorded": 1}, "position": 4}
+
+
+def test_the_feed_writes_what_this_module_reads():
+    draft = Draft(
+        topic="user.1",
+        key="device/o/d",
+        event_type="device/presenceChanged",
+        priority=1,
+        source="events",
+        fields=(("online", "true", 5, 7),),
+        received=6,
+        gone=True,
+    )
+    event = msgspec.json.decode(feed._entry(draft, "e1", 3, 8).body, type=envelope.Event)
+    assert (event.topic, event.epoch, event.offset, event.key) == ("user.1", "e1", 3, "device/o/d")
+    assert event.urgent and event.gone
+    assert event.fields == {"online": (msgspec.Raw(b"true"), 5, 7)}
+    assert (event.at.source, event.at.received, event.at.recorded) == (None, 6, 8)
+
+
+def test_each_error_code_is_used_once():
+    codes = [fault.code for fault in envelope.FAULTS]
+    assert len(codes) == len(set(codes))
+
+
+@pytest.mark.parametrize("close", list(envelope.Close))
+@pytest.mark.feature("S3.9")
+def test_the_range_of_a_close_code_says_whether_to_come_back(close):
+    assert 4000 <= close < 4500
+    assert close.comes_back == (close < 4400)
+
+
+@given(st.binary() | st.text())
+@pytest.mark.feature("S3.10")
+def test_whatever_a_client_sends_is_a_command_or_refused(message):
+    try:
+        assert isinstance(envelope.decode_command(message), envelope.Command)
+    except envelope.Refused as refused:
+        assert refused.error.code in {fault.code for fault in envelope.FAULTS}
