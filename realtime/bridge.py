@@ -66,7 +66,7 @@ class Written(NamedTuple):
 
     entries: list[Entry]
     spoiled: list[RawCopy]
-    strangers: set[int]
+    doubtful: set[int]
 
 
 class Bridge:
@@ -129,15 +129,14 @@ class Bridge:
 
     async def run(self) -> None:
         """Record until cancelled."""
-        busy = False
+        busy, began = False, time.monotonic()
         while True:
             await self._wake.wait()
             if busy:
                 await asyncio.sleep(LINGER)
-            started = time.monotonic()
+            before, began = began, time.monotonic()
             await self._write_next()
-            took = time.monotonic() - started
-            busy = took > BUSY * (took + LINGER)
+            busy = time.monotonic() - began > BUSY * (time.monotonic() - before)
             if not self._queue:
                 self._wake.clear()
 
@@ -197,7 +196,7 @@ class Bridge:
         for item in batch:
             if isinstance(item, _Pending) and not item.done.done():
                 item.done.set_result(None)
-        for link_id in {raw.link_id for raw in written.spoiled} | written.strangers:
+        for link_id in {raw.link_id for raw in written.spoiled} | written.doubtful:
             self._ask_snapshot(link_id)
 
     def _count(self, batch: Sequence[RawCopy | _Pending], written: Written) -> None:
@@ -219,7 +218,7 @@ class Bridge:
             now = now_us()
             _keep(spoiled)
             recording = self._recorder.record(copies, now) if copies else Recording(drafts=[], narrowed=set())
-            strangers = {links[user_id] for user_id in recording.strangers}
+            doubtful = {links[user_id] for user_id in recording.doubtful}
             for copy in copies:
                 if copy.event_type == "user/tokenRevoked":
                     self._refuse_tokens(copy.user_id, "the upstream revoked the token: sign in again")
@@ -232,7 +231,7 @@ class Bridge:
                     recording.narrowed |= noted.narrowed
             entries = feed.append(recording.drafts, now)
             feed.revoke(f"user.{user_id}" for user_id in recording.narrowed)
-        return Written(entries, [raw for raw, _ in spoiled], strangers)
+        return Written(entries, [raw for raw, _ in spoiled], doubtful)
 
 
 class Fenced(RuntimeError):
