@@ -67,7 +67,7 @@ class Command(ExampleCommand):
         try:
             answer = httpx.request(method, url, json=fault, timeout=TIMEOUT)
         except httpx.TransportError as error:
-            raise CommandError(f"The demo's emulator does not answer: {error}") from error
+            raise CommandError(f"The demo does not answer ({error}). Is it still running?") from error
         if answer.is_error:
             raise CommandError(answer.text)
         return cast(dict[str, Any], answer.json())
