@@ -205,11 +205,12 @@ _command_decoders = {name: msgspec.json.Decoder(kind) for name, kind in COMMANDS
 
 
 class Refused(Exception):
-    """A client frame that is not a command; ``error`` is the answer to it."""
+    """A client frame that is not obeyed; ``error`` is the answer, ``status`` its HTTP status where it has one."""
 
-    def __init__(self, error: Error) -> None:
+    def __init__(self, error: Error, status: int = 400) -> None:
         super().__init__(error.cause)
         self.error = error
+        self.status = status
 
 
 def decode_command(text: bytes | str) -> Command:

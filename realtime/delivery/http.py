@@ -112,7 +112,7 @@ async def post(live: Live, scope: Mapping[str, Any], receive: AsgiReceive, send:
         command = envelope.decode_command(await _body(receive, live.limits.command_bytes))
         await _respond(send, 200, await _answer(live, visitor, command))
     except envelope.Refused as refused:
-        await _respond(send, 400, refused.error)
+        await _respond(send, refused.status, refused.error)
     except NotAdmitted as refusal:
         await _refuse(refusal.fault, send)
 
@@ -123,7 +123,7 @@ async def _answer(live: Live, visitor: Visitor, command: envelope.Command) -> en
             return envelope.Pong(id=ident, t=time.time_ns() // 1000)
         case envelope.Sync(id=ident):
             return msgspec.structs.replace(await _state(live, visitor), id=ident)
-    raise envelope.Refused(envelope.NEEDS_STREAM.error(command.id))
+    raise envelope.Refused(envelope.NEEDS_STREAM.error(command.id), envelope.NEEDS_STREAM.status)
 
 
 async def _state(live: Live, visitor: Visitor) -> envelope.State:

@@ -7,6 +7,7 @@ import pytest_asyncio
 from channels.layers import get_channel_layer
 from django.contrib.auth import get_user_model
 from django.db import transaction
+from django.test import Client
 
 from realtime import feed
 from realtime import valkey as valkey_client
@@ -19,10 +20,22 @@ from tests.realtime.delivery.serving import Browser, WebProcess
 
 
 @pytest.fixture
-def server(valkey, transactional_db):
-    web = WebProcess().start()
-    yield web
-    assert web.stop() == 0, "\n".join(web.log)
+def started(valkey, transactional_db):
+    """Starts web processes with the environment that the test wants; all must leave in an orderly way."""
+    processes = []
+
+    def start(**environment):
+        processes.append(WebProcess(**environment).start())
+        return processes[-1]
+
+    yield start
+    for web in processes:
+        assert web.stop() == web.expected_status, "\n".join(web.log)
+
+
+@pytest.fixture
+def server(started):
+    return started()
 
 
 @pytest.fixture
@@ -31,18 +44,24 @@ def viewer(transactional_db):
 
 
 @pytest.fixture
-def rival(transactional_db):
-    return get_user_model().objects.create_user("rival", subject="sub-rival")
+def viewers_session(viewer):
+    return sign_in(viewer)
 
 
 @pytest.fixture
-def browser(server, viewer):
-    return Browser(server, viewer)
+def rivals_session(transactional_db):
+    return sign_in(get_user_model().objects.create_user("rival", subject="sub-rival"))
 
 
 @pytest.fixture
-def rivals_browser(server, rival):
-    return Browser(server, rival)
+def browser(server, viewers_session):
+    return Browser(server, viewers_session)
+
+
+def sign_in(user):
+    client = Client()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return client.session.session_key
 
 
 @pytest_asyncio.fixture

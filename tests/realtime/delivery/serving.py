@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import queue
 import signal
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from pathlib import Path
 import httpx
 import msgspec
 from django.conf import settings
-from django.test import Client
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -36,6 +34,8 @@ class WebProcess:
             **environment,
         }
         self.log = []
+        self._said = threading.Condition()
+        self.expected_status = 0
 
     def start(self):
         self.process = subprocess.Popen(
@@ -45,20 +45,23 @@ class WebProcess:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        lines = queue.Queue()
-        self._reader = threading.Thread(target=self._read, args=(lines,))
+        self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        while (line := lines.get(timeout=DEADLINE)) is not None:
-            if " listens on " in line:
-                self.url = line.split(" listens on ")[1].strip().rstrip("/")
-                return self
-        raise AssertionError("\n".join(self.log))
+        self.url = self.says(" listens on ").split(" listens on ")[1].rstrip("/")
+        return self
 
-    def _read(self, lines):
+    def says(self, text):
+        """Return the first line of its log that holds the text, waiting for it."""
+        with self._said:
+            found = self._said.wait_for(lambda: [line for line in self.log if text in line], DEADLINE)
+        assert found, "\n".join(self.log)
+        return found[0]
+
+    def _read(self):
         for line in self.process.stdout:
-            self.log.append(line.rstrip())
-            lines.put(line)
-        lines.put(None)
+            with self._said:
+                self.log.append(line.rstrip())
+                self._said.notify_all()
 
     @property
     def resident_bytes(self):
@@ -81,14 +84,10 @@ class WebProcess:
 class Browser:
     """Somebody signed in (or a stranger), who opens the doors as a page of the site would."""
 
-    def __init__(self, server, user=None):
+    def __init__(self, server, session_key=None):
         self.url = server.url
-        self.headers = {}
-        if user is not None:
-            client = Client()
-            client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
-            self.session_key = client.session.session_key
-            self.headers = {"Cookie": f"{settings.SESSION_COOKIE_NAME}={self.session_key}"}
+        self.session_key = session_key
+        self.headers = {"Cookie": f"{settings.SESSION_COOKIE_NAME}={session_key}"} if session_key else {}
 
     @asynccontextmanager
     async def socket(self, cursor="", *, path="/ws/live/", origin=SAME, **options):
@@ -109,14 +108,15 @@ class Browser:
         ):
             yield Stream(response)
 
-    async def get(self, path, **headers):
+    async def request(self, method, path, *, headers=None, **options):
         async with httpx.AsyncClient(timeout=DEADLINE, trust_env=False) as client:
-            return await client.get(f"{self.url}{path}", headers={**self.headers, **headers})
+            return await client.request(method, self.url + path, headers={**self.headers, **(headers or {})}, **options)
 
-    async def post(self, content, **headers):
-        async with httpx.AsyncClient(timeout=DEADLINE, trust_env=False) as client:
-            headers = {**self.headers, "Origin": self.url, **headers}
-            return await client.post(f"{self.url}/live/send/", content=content, headers=headers)
+    async def get(self, path, **headers):
+        return await self.request("GET", path, headers=headers)
+
+    async def post(self, content):
+        return await self.request("POST", "/live/send/", content=content, headers={"Origin": self.url})
 
 
 class Frames:
@@ -178,6 +178,12 @@ class Stream(Frames):
             elif line.startswith("data: "):
                 return line[6:]
         raise EOFError("the stream ended")
+
+    async def comment(self):
+        async with asyncio.timeout(DEADLINE):
+            async for line in self._lines:
+                if line.startswith(":"):
+                    return line
 
     async def ended(self):
         async with asyncio.timeout(DEADLINE):

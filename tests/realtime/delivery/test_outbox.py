@@ -13,7 +13,8 @@ def outbox():
 
 
 def put(outbox, *entries):
-    assert all([outbox.put(entry) for entry in entries])
+    for entry in entries:
+        assert outbox.put(entry)
 
 
 def taken(outbox, room=10_000, **options):

@@ -377,7 +377,7 @@ def test_much_nonsense_in_a_row_ends_the_session(session):
 def test_more_messages_than_allowed_are_refused_with_the_time_to_wait(truth):
     session = open_session(truth)
     session.take(0)
-    for n in range(80):
+    for _ in range(80):
         session.receive(b'{"id":1,"type":"ping"}', NOW)
     session.receive(b'{"id":2,"type":"ping"}', NOW)
     error = frames(session.take(0))[-1]

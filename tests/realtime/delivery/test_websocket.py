@@ -32,8 +32,8 @@ async def test_a_session_is_greeted_and_hears_what_happens(browser, viewer, topi
 
 
 @pytest.mark.feature("S4.14")
-async def test_nobody_hears_what_is_another_ones(rivals_browser, browser, topic, writer):
-    async with rivals_browser.socket() as other, browser.socket() as socket:
+async def test_nobody_hears_what_is_another_ones(server, rivals_session, browser, topic, writer):
+    async with Browser(server, rivals_session).socket() as other, browser.socket() as socket:
         await other.next()
         await socket.next()
         await writer.online(topic, 1)
