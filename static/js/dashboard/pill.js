@@ -12,6 +12,7 @@ const TICK_MS = 500;
 
 /** A loss that is over before a person could read of it is not told. */
 const DEBOUNCE_MS = 400;
+const LOSING = new Set(["waiting", "reconnecting"]);
 
 export class Pill {
   #feed;
@@ -28,17 +29,16 @@ export class Pill {
     document.addEventListener("visibilitychange", () => this.show());
   }
 
-  /** Says what is so now; a short loss a little later. */
+  /** Says what is so now; a loss a little later, since it may be over at once. */
   changed() {
-    clearTimeout(this.#timer);
-    const { state } = this.#feed.status.connection;
-    const mayBeShort = this.#word !== null && (state === "waiting" || state === "reconnecting");
-    if (mayBeShort) this.#timer = setTimeout(() => this.show(), DEBOUNCE_MS);
+    const isLoss = this.#word !== null && LOSING.has(this.#feed.status.connection.state);
+    if (isLoss && this.#word !== "browser-offline") this.#timer ??= setTimeout(() => this.show(), DEBOUNCE_MS);
     else this.show();
   }
 
   show() {
     clearTimeout(this.#timer);
+    this.#timer = null;
     const { status } = this.#feed;
     this.#say(words(status, { now: Date.now(), time: clockTime }));
     // Until the first connection the server's own word stands: it rendered the page a moment ago.
