@@ -6,9 +6,11 @@ that set it, so that recording, feed and browser can apply one rule: only a newe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from hashlib import sha256
+
 from django.contrib.auth.models import AbstractUser
 from django.db import models
-from django.utils.crypto import salted_hmac
 
 
 class User(AbstractUser):
@@ -19,8 +21,14 @@ class User(AbstractUser):
 
     def get_session_auth_hash(self) -> str:
         """As Django's, and void once ``session_epoch`` has risen (token revoked, last membership ended)."""
-        salt = "dashboard.User.session_epoch"
-        return salted_hmac(salt, f"{super().get_session_auth_hash()}{self.session_epoch}", algorithm="sha256").hexdigest()
+        return self._of_this_epoch(super().get_session_auth_hash())
+
+    def get_session_auth_fallback_hash(self) -> Iterator[str]:
+        """As Django's: the same with each earlier secret key, so that a rotated key ends nobody's session."""
+        yield from map(self._of_this_epoch, super().get_session_auth_fallback_hash())
+
+    def _of_this_epoch(self, session_auth_hash: str) -> str:
+        return sha256(f"{session_auth_hash}:{self.session_epoch}".encode()).hexdigest()
 
 
 class Membership(models.Model):
