@@ -1,10 +1,10 @@
-"""A local AppSync: Events, a token issuer and the backend behind them, which can misbehave at every level.
+"""A local AppSync: Events, GraphQL, a token issuer and the backend behind them, which can misbehave at every level.
 
 It needs no database and no Valkey, and knows nothing of the engine but the rules of channel names.
 
-    server ── http ── websocket ── session ── events          the wire, from the port to the dialect
+    server ── http ── websocket ── session ── events | graphql    the wire, port to dialect
     auth, sigv4, issuer, oauth                                who is calling, and may they
-    broker, publishing                                        who gets an event
+    broker, publishing, graphql_schema, delivery              who gets what, and its way out
     world ── seed, mover, journal ── fleet ── snapshot        the truth that is told
     faults, control, transcript                               how tests steer and observe it
 

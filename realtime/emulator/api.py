@@ -12,8 +12,10 @@ from realtime.emulator.faults import Faults
 from realtime.emulator.issuer import Issuer
 from realtime.emulator.options import Options
 from realtime.emulator.transcript import Transcript
+from realtime.emulator.world import World
 
 if TYPE_CHECKING:
+    from realtime.emulator.graphql import GraphQLBroker
     from realtime.emulator.session import Session
 
 
@@ -27,6 +29,8 @@ class Api:
     faults: Faults
     transcript: Transcript
     broker: Broker
+    graphql: GraphQLBroker
+    world: World
     sessions: dict[str, Session] = field(default_factory=dict)
     delivered: dict[str | None, int] = field(default_factory=dict)
     refused: int = 0

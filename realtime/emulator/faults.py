@@ -39,6 +39,7 @@ Kind = Literal[
     "duplicate",  # deliver twice
     "shuffle",  # deliver after the next one
     "array-event",  # an array of one string where clients expect the string
+    "error-object",  # GraphQL: an object where `errors` should be an array
     "settle",  # lose what is published in the first `delay` ms after a subscription was accepted
     "no-timestamp",  # leave the source time out
     # towards HTTP

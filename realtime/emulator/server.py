@@ -16,6 +16,8 @@ from realtime.emulator.errors import ApiError, bad_request, unauthorized
 from realtime.emulator.events import EventsEndpoint, EventsSession
 from realtime.emulator.faults import Faults, decode_faults
 from realtime.emulator.fleet import Fleet
+from realtime.emulator.graphql import FleetBackend, GraphQLBroker, GraphQLEndpoint, GraphQLSession
+from realtime.emulator.graphql_schema import Schema
 from realtime.emulator.http import HttpConnection, Request, Response, Router, error_response
 from realtime.emulator.issuer import Issuer
 from realtime.emulator.journal import Journal, load
@@ -27,7 +29,7 @@ from realtime.emulator.snapshot import SnapshotEndpoint
 from realtime.emulator.transcript import Transcript
 from realtime.emulator.websocket import WebSocket, handshake
 
-DIALECTS: tuple[type[Session], ...] = (EventsSession,)
+DIALECTS: tuple[type[Session], ...] = (EventsSession, GraphQLSession)
 
 
 class Emulator:
@@ -43,11 +45,12 @@ class Emulator:
         self._journal: Journal | None = None
 
     async def start(self) -> None:
-        """Listen. Raises OSError if the port is taken, JournalError or FaultError if a file cannot be used."""
+        """Listen. Raises OSError if the port is taken, JournalError, FaultError or SchemaError for a bad file."""
         options = self.options
         if options.faults is not None:
             for fault in decode_faults(options.faults.read_bytes()):
                 self._faults.add(fault)
+        graphql = GraphQLBroker(Schema(options.schema), self._transcript)
         world, last = (options.state and load(options.state)) or (plant(options.fleet), 0)
         clock = SourceClock(last=last)
         router = Router(self._upgrade)
@@ -61,7 +64,7 @@ class Emulator:
         keys = None if options.state is None else options.state.with_name(options.state.name + ".issuer")
         issuer = Issuer(self.url, ttl=options.token_ttl, path=keys)
         authorizer = Authorizer(options.auth, issuer, options.root, f"{self._name}:{self.port}")
-        self.api = Api(options, issuer, authorizer, self._faults, self._transcript, broker)
+        self.api = Api(options, issuer, authorizer, self._faults, self._transcript, broker, graphql, world)
         self.fleet = Fleet(
             world,
             clock,
@@ -72,6 +75,7 @@ class Emulator:
             rng=Random(options.fleet.seed),
             rate=options.fleet.rate,
         )
+        self.fleet.listeners.append(FleetBackend(graphql, world))
         self._mount(router)
         self._mover = asyncio.create_task(self.fleet.move(), name="fleet")
 
@@ -120,6 +124,7 @@ class Emulator:
 
     def _mount(self, router: Router) -> None:
         router.add("POST", "/event", EventsEndpoint(self.api).post)
+        router.add("POST", "/graphql", GraphQLEndpoint(self.api).post)
         snapshot = SnapshotEndpoint(self.fleet.world, self.fleet.clock, self.api.issuer, self._faults)
         router.add("GET", "/snapshot", snapshot.get)
         OAuth(self.api.issuer, self.fleet.world, self._faults).mount(router)

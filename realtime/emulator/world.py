@@ -182,6 +182,11 @@ class World(msgspec.Struct):
         """Return the subjects who may see a device."""
         return tuple(sub for sub, person in self.people.items() if device_key in person.visible)
 
+    def organizations_of(self, sub: str) -> tuple[str, ...]:
+        """Return the organisations that a subject belongs to; a stranger to none."""
+        person = self.people.get(sub)
+        return () if person is None else tuple(person.roles)
+
     def members(self, org_id: str) -> tuple[str, ...]:
         """Return the subjects who belong to an organisation."""
         return tuple(sub for sub, person in self.people.items() if org_id in person.roles)

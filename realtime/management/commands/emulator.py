@@ -14,10 +14,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from realtime.emulator.faults import FaultError
+from realtime.emulator.graphql_schema import SchemaError
 from realtime.emulator.journal import JournalError
 from realtime.emulator.options import DEFAULT_API_KEY, Auth, Fleet, Limits, Options
 from realtime.emulator.server import Emulator
-from realtime.tether import watch_parent
 
 EXAMPLES = f"""
 When it is ready it prints one line of JSON with its addresses. Examples:
@@ -73,14 +73,13 @@ class Command(BaseCommand):
         add("--json", action="store_true", help="log lines on standard error as JSON too")
 
     def handle(self, *args: Any, **given: Any) -> None:
-        watch_parent()
         _log(as_json=given["json"], verbosity=given["verbosity"])
         options = _options(given)
         try:
             asyncio.run(self._serve(options))
         except OSError as error:
             raise CommandError(_explain(error, options)) from error
-        except (JournalError, FaultError) as error:
+        except (JournalError, FaultError, SchemaError) as error:
             raise CommandError(str(error)) from error
 
     async def _serve(self, options: Options) -> None:

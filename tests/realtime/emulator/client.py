@@ -14,6 +14,15 @@ def encoded(auth):
     return "header-" + base64.urlsafe_b64encode(json.dumps(auth).encode()).decode().rstrip("=")
 
 
+async def eventually(condition):
+    """Wait until a condition holds that nothing tells us of."""
+    for _ in range(int(DEADLINE * 100)):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError
+
+
 class Client:
     """One socket. `frames` are all that came, in order."""
 
