@@ -38,6 +38,8 @@ def sign_in(chromium, demo):
             page.get_by_label("Password").fill(PASSWORD)
             page.get_by_role("button", name="Sign in").click()
             page.wait_for_url("**/")
+            # What this person may see comes from upstream; a page that was empty renders itself anew.
+            page.locator('.cell[data-entity^="device/"]').first.wait_for(state="attached", timeout=30_000)
             states[username] = context.storage_state()
             context.close()
         return states[username]

@@ -1,0 +1,194 @@
+"""What a person sees happen without reloading, through every real part: emulator, worker, database, Valkey, web."""
+
+import re
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import PHONE
+from tests.demo import PASSWORD
+
+pytestmark = pytest.mark.browser
+
+CAMERA = "device/org-aurora/cam-001"
+SOON = 15_000  # ms; a deadline, not what it takes
+
+
+@pytest.fixture
+def still(world):
+    """The fleet stands still, so that only what the test does happens; it moves on afterwards."""
+    world(op="pause")
+    world(op="set", key=CAMERA, fields={"online": True, "recording": False, "fwUpdateState": "Idle"})
+    yield world
+    world(op="resume")
+
+
+@pytest.fixture
+def fault(demo):
+    """Let the emulator misbehave until the end of the test."""
+    address = f"{demo.record['control_url']}/faults"
+    yield lambda **fault: httpx.post(address, json=fault).raise_for_status()
+    httpx.delete(address).raise_for_status()
+
+
+def field(page, name, key=CAMERA):
+    return page.locator(f'main [data-entity="{key}"] [data-field="{name}"]').first
+
+
+def pill(page):
+    return page.locator("[data-pill-text]")
+
+
+def live(page):
+    """Wait until the page says that it is live and current."""
+    expect(pill(page)).to_have_text(re.compile("^Live"), timeout=SOON)
+    return page
+
+
+def marked(page):
+    """Mark the document, to see later that it was not loaded again."""
+    page.evaluate("document.body.dataset.marked = 'yes'")
+    return page
+
+
+def assert_not_reloaded(page):
+    assert page.evaluate("document.body.dataset.marked") == "yes"
+
+
+@pytest.mark.feature("S4.2")
+@pytest.mark.parametrize("size", [None, PHONE])
+def test_a_device_goes_offline_before_ones_eyes(open_page, still, size):
+    page = marked(live(open_page("/devices/", "owner", **({"size": size} if size else {}))))
+    expect(field(page, "online")).to_have_text("Online", timeout=SOON)
+    still(op="set", key=CAMERA, fields={"online": False})
+    expect(field(page, "online")).to_have_text("Offline", timeout=SOON)
+    still(op="set", key=CAMERA, fields={"fwUpdateState": "Installing", "progress": 37})
+    expect(field(page, "fwUpdateState")).to_have_text("Installing", timeout=SOON)
+    expect(field(page, "fwProgress")).to_have_text("37 %", timeout=SOON)
+    assert_not_reloaded(page)
+
+
+def test_the_overview_counts_on(open_page, still):
+    page = marked(live(open_page("/", "owner")))
+    offline = page.locator('[data-count="offline"]')
+    before = int(offline.inner_text())
+    still(op="set", key=CAMERA, fields={"online": False})
+    expect(offline).to_have_text(str(before + 1), timeout=SOON)
+    expect(page.locator("[data-activity] li").first).to_contain_text("Presence: Offline", timeout=SOON)
+    assert_not_reloaded(page)
+
+
+def test_a_devices_timeline_goes_on(open_page, still):
+    page = marked(live(open_page("/devices/cam-001/", "owner")))
+    still(op="set", key=CAMERA, fields={"recording": True})
+    expect(page.locator("[data-timeline] li").first).to_contain_text("Recording", timeout=SOON)
+    expect(field(page, "recording")).to_have_text("Recording", timeout=SOON)
+    assert_not_reloaded(page)
+
+
+@pytest.mark.feature("S4.9")
+def test_licence_plan_and_settings_change_on_the_organisation_page(open_page, still):
+    key = "organization/org-aurora"
+    page = marked(live(open_page("/organization/", "owner")))
+    try:
+        still(op="set", key=key, fields={"licensePhase": "NoticePeriod"})
+        expect(field(page, "licensePhase", key)).to_have_text("Notice period", timeout=SOON)
+        still(op="set", key=key, fields={"isFreePlan": True})
+        expect(field(page, "isFreePlan", key)).to_have_text("Free plan", timeout=SOON)
+        still(op="set", key=key, fields={"AIControlSetting": {"nightWatch": True}})
+        expect(field(page, "AIControlSetting", key)).to_contain_text("Night watch Yes", timeout=SOON)
+        assert_not_reloaded(page)
+    finally:
+        still(op="set", key=key, fields={"licensePhase": "Valid", "isFreePlan": False})
+
+
+def test_what_changed_while_the_browser_was_offline_is_there_when_it_is_back(open_page, still):
+    page = marked(live(open_page("/devices/", "owner")))
+    page.context.set_offline(True)
+    page.evaluate("dispatchEvent(new Event('offline'))")
+    expect(pill(page)).to_have_text(re.compile("Offline since|Reconnecting"), timeout=SOON)
+    expect(page.locator("[data-freshness]").first).to_have_text("Browser offline", timeout=SOON)
+    still(op="set", key=CAMERA, fields={"online": False})
+    page.context.set_offline(False)
+    live(page)
+    expect(field(page, "online")).to_have_text("Offline", timeout=SOON)
+    assert_not_reloaded(page)
+    open_page.errors[:] = [error for error in open_page.errors if "ERR_INTERNET_DISCONNECTED" not in error]
+
+
+@pytest.mark.feature("S1.3")
+def test_with_websockets_blocked_the_page_is_live_all_the_same(open_page, still):
+    blocked = "window.WebSocket = class { constructor() { throw new Error('blocked') } }"
+    page = open_page("/connection/", "owner")
+    page.context.add_init_script(blocked)
+    page.goto("/devices/")
+    expect(pill(page)).to_have_text("Live over SSE", timeout=30_000)
+    marked(page)
+    still(op="set", key=CAMERA, fields={"online": False})
+    expect(field(page, "online")).to_have_text("Offline", timeout=SOON)
+    assert_not_reloaded(page)
+
+
+@pytest.mark.feature("S4.12")
+def test_while_ones_own_link_is_cut_every_row_says_so_and_then_is_right(open_page, still, fault):
+    page = marked(live(open_page("/devices/", "owner")))
+    other = live(open_page("/devices/", "operator"))
+    fault(kind="drop", user="owner", **{"for": 4})
+    expect(pill(page)).to_have_text(re.compile("Upstream down"), timeout=SOON)
+    expect(page.locator("[data-freshness]").first).to_have_text("Upstream down", timeout=SOON)
+    still(op="set", key=CAMERA, fields={"online": False})
+    expect(field(other, "online")).to_have_text("Offline", timeout=SOON)
+    assert field(page, "online").inner_text() == "Online"
+    expect(pill(page)).to_have_text("Live", timeout=40_000)
+    expect(field(page, "online")).to_have_text("Offline")
+    expect(page.locator("[data-freshness]").first).to_have_text("Current")
+    assert_not_reloaded(page)
+
+
+@pytest.mark.feature("S4.14")
+def test_whose_membership_ends_sees_nothing_of_it_any_more(open_page, still):
+    page = live(open_page("/devices/", "viewer"))
+    rows = page.locator('tr[data-entity^="device/org-aurora/"]')
+    assert rows.count() > 0
+    try:
+        still(op="role", user="sub-viewer", org="org-aurora", role=None)
+        expect(rows).to_have_count(0, timeout=SOON)
+    finally:
+        still(op="role", user="sub-viewer", org="org-aurora", role="Viewer")
+
+
+@pytest.mark.feature("S4.14")
+def test_whose_token_is_revoked_is_signed_out(open_page, demo, still):
+    page = open_page("/accounts/login/")
+    page.get_by_label("User name").fill("rival")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    live(page)
+    httpx.post(f"{demo.record['control_url']}/revoke", json={"sub": "sub-rival", "reason": "laptop lost"})
+    expect(page.locator("main").get_by_role("alert")).to_contain_text("Sign in", timeout=SOON)
+    page.goto("/devices/")
+    assert page.get_by_role("heading", name="Sign in").is_visible()
+
+
+def test_the_theme_is_switched_at_once_and_kept(open_page):
+    page = open_page("/", "owner", color_scheme="light")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.get_by_role("button", name="Switch between light and dark").click()
+    dark = page.evaluate(ground)
+    assert dark != light
+    page.reload()
+    assert page.evaluate(ground) == dark
+
+
+@pytest.mark.feature("S2.4")
+def test_an_operator_reconnects_a_link_and_its_page_comes_back_by_itself(open_page, still):
+    page = live(open_page("/devices/", "owner"))
+    admin = open_page("/admin/realtime/link/", "operator")
+    admin.get_by_role("link", name="sub-owner").click()
+    admin.get_by_role("button", name="Reconnect").click()
+    expect(admin.get_by_text("Asked to reconnect: sub-owner")).to_be_visible()
+    still(op="set", key=CAMERA, fields={"online": False})
+    expect(field(page, "online")).to_have_text("Offline", timeout=30_000)
+    live(page)
