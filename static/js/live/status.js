@@ -66,8 +66,12 @@ const pathWords = {
   }),
   "upstream-down": ({ link }, { time }) => ({
     tone: "warn",
-    text: link.reason ? `Upstream down: ${link.reason}` : "Upstream down",
-    detail: link.since ? `Since ${time(link.since / 1000)}. What changes meanwhile is fetched afterwards.` : "",
+    text: link.reason ? `Upstream down: ${link.reason.split(":")[0]}` : "Upstream down",
+    detail: sentences(
+      link.reason && `${link.reason}.`,
+      link.since && `Since ${time(link.since / 1000)}.`,
+      "What changes meanwhile is fetched afterwards.",
+    ),
   }),
   "catching-up": ({ link, snapshotError }, { time }) => ({
     tone: "busy",

@@ -38,7 +38,7 @@ const cases = [
   ["Not live", "down", "browser-offline", status({ connection: { state: "closed" } })],
   ["Catching up", "busy", "catching-up", status({ resyncing: true })],
   ["Catching up", "busy", "catching-up", status({ link: { state: "open", gap: { since: SINCE * 1000, cause: "drop" } } })],
-  ["Upstream down: token expired", "warn", "upstream-down", status({ link: { state: "cooling", reason: "token expired", since: SINCE * 1000 } })],
+  ["Upstream down: token expired", "warn", "upstream-down", status({ link: { state: "cooling", reason: "token expired: 401 from the issuer", since: SINCE * 1000 } })],
   ["Upstream down", "warn", "upstream-down", status({ link: { state: "connecting", reason: "" } })],
   ["Nobody was watching; resuming", "busy", "nobody-watching", status({ link: { state: "suspended" } })],
   ["Worker silent since 14:02", "warn", "worker-silent", status({ upstream: { worker: "silent", since: SINCE * 1000 } })],
@@ -65,6 +65,8 @@ test("the longer story has the cause and the next step", () => {
   assert.equal(words(lost({ state: "failed", cause: "Signed out", next: "Sign in again." }), clock).detail, "Sign in again.");
   assert.match(words(lost({ since: SINCE, nextTry: NOW + 3400 }), clock).detail, /Reconnecting in 4 s/);
   assert.match(words(status({ resyncing: true, snapshotError: "The server answered 503" }), clock).detail, /503/);
+  const down = { state: "cooling", reason: "token expired: 401 from the issuer", since: SINCE * 1000 };
+  assert.match(words(status({ link: down }), clock).detail, /401 from the issuer\. Since 14:02\./);
   assert.match(words(status({ path: { layer: "down" } }), clock).detail, /message layer is down/);
   const failures = [{ name: "websocket", cause: "blocked", at: NOW }];
   const overSse = status({ connection: { transport: "sse", fallback: true, failures } });
