@@ -139,8 +139,9 @@ RULES = (
     # The product. What may be seen, and what is recorded, know nothing of how it travels.
     *(
         Rule(f"dashboard.{name}", ("dashboard.*", *ENGINE_FOR_PRODUCT), ("django", "msgspec"))
-        for name in ("models", "access", "recording", "standing", "state", "entities", "product")
+        for name in ("models", "access", "recording", "standing", "state", "entities")
     ),
+    Rule("dashboard.product", ("dashboard.*", "realtime.config")),
     Rule(
         "dashboard*",
         ("dashboard.*", *ENGINE_FOR_PRODUCT, "realtime.admin", "realtime.control", "realtime.credentials"),
