@@ -6,26 +6,41 @@ https://docs.aws.amazon.com/appsync/latest/eventapi/configure-event-api-auth.htm
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 
+CONNECT_BODY = "{}"
+"""What a signing mode signs for an upgrade."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be authorised: a POST of ``body`` to ``path`` on the API's HTTP host.
+
+    A frame on a socket is signed as if it were that request.
+    """
+
+    host: str
+    path: str
+    body: str = field(repr=False)
+
 
 class Authorization(Protocol):
-    """One way to authorise. ``signed`` is the text that a signing mode has to cover; the others ignore it."""
+    """One way to authorise."""
 
-    def headers(self, host: str, signed: str) -> dict[str, str]:
-        """Return the authorization object for an operation on the API whose HTTP host is ``host``."""
+    def headers(self, request: Request) -> dict[str, str]:
+        """Return the authorization object for a request; only a signing mode looks at more than its host."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     key: str = field(repr=False)
 
-    def headers(self, host: str, signed: str) -> dict[str, str]:
-        return {"host": host, "x-api-key": self.key}
+    def headers(self, request: Request) -> dict[str, str]:
+        return {"host": request.host, "x-api-key": self.key}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +49,46 @@ class Token:
 
     token: str = field(repr=False)
 
-    def headers(self, host: str, signed: str) -> dict[str, str]:
-        return {"host": host, "Authorization": self.token}
+    def headers(self, request: Request) -> dict[str, str]:
+        return {"host": request.host, "Authorization": self.token}
+
+
+@dataclass(frozen=True, slots=True)
+class Iam:
+    """AWS credentials, with a session token if they are temporary. Each request is signed anew (Signature V4)."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    region: str
+    session_token: str | None = field(repr=False, default=None)
+
+    def headers(self, request: Request) -> dict[str, str]:
+        # Imported here: it takes over a second, and only this mode needs it.
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
+
+        credentials = Credentials(self.access_key_id, self.secret_access_key, self.session_token)
+        signed = AWSRequest(
+            "POST",
+            f"https://{request.host}{request.path}",
+            data=request.body,
+            headers={
+                "accept": "application/json, text/javascript",
+                "content-encoding": "amz-1.0",
+                "content-type": "application/json; charset=UTF-8",
+                "host": request.host,
+            },
+        )
+        SigV4Auth(credentials, "appsync", self.region).add_auth(signed)
+        return {str(name): str(value) for name, value in signed.headers.items()}
 
 
 def subprotocol(headers: dict[str, str]) -> str:
     """Return the WebSocket subprotocol that carries an authorization object: base64url without padding."""
     return "header-" + urlsafe_b64encode(msgspec.json.encode(headers)).decode().rstrip("=")
+
+
+def query(headers: dict[str, str]) -> dict[str, str]:
+    """Return the query parameters that carry an authorization object, as the GraphQL dialect knows them."""
+    return {"header": b64encode(msgspec.json.encode(headers)).decode(), "payload": b64encode(b"{}").decode()}

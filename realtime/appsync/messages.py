@@ -15,8 +15,8 @@ from realtime.appsync.exceptions import WireError
 
 SUBPROTOCOL = "aws-appsync-event-ws"
 
-CONNECT_SIGNED = "{}"
-"""What a signing mode signs for the upgrade: the body ``{}`` on ``/event``, not on ``/connect``."""
+PATH = "/event"
+"""The path of the HTTP request as which everything is signed, the upgrade too (not ``/event/connect``)."""
 
 
 class Frame(msgspec.Struct, frozen=True, rename="camel"):
@@ -47,10 +47,6 @@ def read(text: str | bytes) -> Frame:
         raise Malformed(str(error)) from error
 
 
-def connection_init() -> str:
-    return '{"type":"connection_init"}'
-
-
 def subscribe(ident: str, channel: str, authorization: dict[str, str]) -> str:
     return _text({"type": "subscribe", "id": ident, "channel": channel, "authorization": authorization})
 
@@ -63,13 +59,13 @@ def publish(ident: str, channel: str, events: list[str], authorization: dict[str
     return _text({"type": "publish", "id": ident, "channel": channel, "events": events, "authorization": authorization})
 
 
-def subscribe_signed(channel: str) -> str:
-    """Return what a signing mode signs for a subscribe."""
+def subscribe_body(channel: str) -> str:
+    """Return the request body as which a subscribe is signed."""
     return _text({"channel": channel})
 
 
-def publish_signed(channel: str, events: list[str]) -> str:
-    """Return what a signing mode signs for a publish over either transport; it is also the HTTP body."""
+def publish_body(channel: str, events: list[str]) -> str:
+    """Return the body of a publish over HTTP, as which one over a socket is signed too."""
     return _text({"channel": channel, "events": events})
 
 

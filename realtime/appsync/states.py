@@ -3,8 +3,8 @@
 A session is born ``new``, says ``connection_init`` and is ``greeting`` until the service accepts it; then it is
 ``open`` until it is ``closed``, for good: a session is never revived, a new connection has a new one.
 
-A subscription ends as ``refused`` (the service said no), ``timed_out`` (it said nothing), ``unsubscribed`` or
-``lost`` (with its connection). ``live`` means accepted: AWS's own tests wait two seconds more before they rely on it,
+A subscription ends as ``refused`` (the service said no, or ended it), ``timed_out`` (it said nothing),
+``unsubscribed`` or ``lost`` (with its connection). ``live`` means accepted: AWS's own tests wait two seconds more before they rely on it,
 which is why the ledger lets a connection settle.
 """
 
@@ -46,23 +46,24 @@ _S = SubscriptionState
 
 SUBSCRIPTION: dict[SubscriptionState, dict[str, SubscriptionState]] = {
     _S.SUBSCRIBING: {
-        "subscribe_success": _S.LIVE,
-        "subscribe_error": _S.REFUSED,
-        "error": _S.REFUSED,
+        "accepted": _S.LIVE,
+        "refused": _S.REFUSED,
+        "ended": _S.REFUSED,
         "timeout": _S.TIMED_OUT,
         "closed": _S.LOST,
     },
-    _S.LIVE: {"unsubscribe": _S.UNSUBSCRIBING, "error": _S.REFUSED, "closed": _S.LOST},
+    _S.LIVE: {"unsubscribe": _S.UNSUBSCRIBING, "refused": _S.REFUSED, "ended": _S.REFUSED, "closed": _S.LOST},
     _S.UNSUBSCRIBING: {
-        "unsubscribe_success": _S.UNSUBSCRIBED,
-        "unsubscribe_error": _S.UNSUBSCRIBED,
-        "error": _S.UNSUBSCRIBED,
+        "ended": _S.UNSUBSCRIBED,
+        "refused": _S.UNSUBSCRIBED,
         "timeout": _S.UNSUBSCRIBED,
         "closed": _S.UNSUBSCRIBED,
     },
     _S.UNSUBSCRIBED: {},
     _S.REFUSED: {},
     # The service may still answer a request that was given up: its late success is unsubscribed, not trusted.
-    _S.TIMED_OUT: {"subscribe_success": _S.UNSUBSCRIBING},
+    _S.TIMED_OUT: {"accepted": _S.UNSUBSCRIBING},
     _S.LOST: {},
 }
+"""Each dialect maps its frames to these: ``accepted`` is subscribe_success or start_ack, ``refused`` an error with the
+subscription's id, ``ended`` unsubscribe_success or complete."""

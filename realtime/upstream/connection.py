@@ -7,9 +7,11 @@ from contextlib import suppress
 from typing import Protocol
 
 from realtime.appsync.auth import Authorization
-from realtime.appsync.endpoint import Endpoint
-from realtime.appsync.events_session import Accepted, Data, EventsSession, Rejected, SubscriptionChanged, Trouble
+from realtime.appsync.endpoint import Dialect, Endpoint
+from realtime.appsync.events_session import EventsSession
 from realtime.appsync.exceptions import AuthRejected, Throttled
+from realtime.appsync.graphql_session import GraphQLSession
+from realtime.appsync.session import Accepted, Carrier, Data, Rejected, Session, SubscriptionChanged, Trouble
 from realtime.upstream.clock import Clock, Handle
 from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
 from realtime.upstream.manager import Sink
@@ -19,6 +21,8 @@ from realtime.upstream.subscriptions import Subscription, Subscriptions
 from realtime.upstream.transport import Socket, Transport, TransportError
 
 AUTH_STATUS = (401, 403)
+
+SESSIONS: dict[Dialect, type[Session]] = {"events": EventsSession, "graphql": GraphQLSession}
 
 
 class Inlet(Protocol):
@@ -48,6 +52,7 @@ class Connection:
         subscriptions: Subscriptions,
         inlet: Inlet,
         clock: Clock,
+        carrier: Carrier = "subprotocol",
     ) -> None:
         self._endpoint = endpoint
         self._credentials = credentials
@@ -55,12 +60,13 @@ class Connection:
         self._subscriptions = subscriptions
         self._inlet = inlet
         self._clock = clock
+        self._carrier = carrier
 
     async def run(self, dial: Dial, sink: Sink) -> None:
         """As Connector.run."""
         try:
             authorization = await self._credentials.get(refresh=dial.refresh)
-            session = EventsSession(self._endpoint)
+            session = SESSIONS[self._endpoint.dialect](self._endpoint, carrier=self._carrier)
             socket = await self._transport.open(session.opening(authorization))
         except TokenRefused as error:
             sink.post(Trigger.TOKEN_FAILED, cause=Cause("token", str(error)), final=True)
@@ -78,7 +84,7 @@ class _Life:
     def __init__(
         self,
         connection: Connection,
-        session: EventsSession,
+        session: Session,
         socket: Socket,
         sink: Sink,
         authorization: Authorization,

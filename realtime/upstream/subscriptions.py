@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from random import Random
 
 from realtime.appsync.auth import Authorization
-from realtime.appsync.events_session import EventsSession, SubscriptionChanged
 from realtime.appsync.exceptions import AppSyncError, AuthRejected
+from realtime.appsync.session import Session, SubscriptionChanged
 from realtime.appsync.states import SubscriptionState
 from realtime.upstream.policy import FullJitter
 
@@ -23,10 +23,13 @@ RETRY = FullJitter(base=0.5, cap=30.0, first=0.5)
 
 @dataclass(slots=True)
 class Subscription:
-    """One wanted feed: ``status`` is ``wanted``, ``subscribing``, ``live``, ``retrying`` or ``refused``."""
+    """One wanted feed, and the channel or document that it is upstream.
+
+    ``status`` is ``wanted``, ``subscribing``, ``live``, ``retrying`` or ``refused``.
+    """
 
     feed: str
-    channel: str
+    target: str
     status: str = "wanted"
     ident: str = ""
     attempts: int = 0
@@ -40,7 +43,7 @@ class Subscriptions:
     """The wanted feeds of one link, by name, with the state each has on the current session."""
 
     def __init__(self, wanted: dict[str, str], rng: Random) -> None:
-        self._by_feed = {feed: Subscription(feed, channel) for feed, channel in wanted.items()}
+        self._by_feed = {feed: Subscription(feed, target) for feed, target in wanted.items()}
         self._by_ident: dict[str, Subscription] = {}
         self._rng = rng
 
@@ -66,7 +69,7 @@ class Subscriptions:
         """Whether a feed waits for a token that was forced to be new."""
         return any(s.status == "retrying" and s.retry_at is None for s in self._by_feed.values())
 
-    def begin(self, session: EventsSession, authorization: Authorization, now: float) -> None:
+    def begin(self, session: Session, authorization: Authorization, now: float) -> None:
         """Ask for everything on a session that was just accepted."""
         self._by_ident.clear()
         for subscription in self._by_feed.values():
@@ -91,13 +94,13 @@ class Subscriptions:
             self._fail(subscription, event.error, now)
         return subscription
 
-    def retry_due(self, session: EventsSession, authorization: Authorization, now: float) -> None:
+    def retry_due(self, session: Session, authorization: Authorization, now: float) -> None:
         """Ask again for the feeds whose time has come."""
         for subscription in self._by_feed.values():
             if subscription.retry_at is not None and subscription.retry_at <= now:
                 self._ask(subscription, session, authorization, now)
 
-    def retry_with_new_token(self, session: EventsSession, authorization: Authorization, now: float) -> None:
+    def retry_with_new_token(self, session: Session, authorization: Authorization, now: float) -> None:
         """Ask again for the feeds that waited for a new token."""
         for subscription in self._by_feed.values():
             if subscription.status == "retrying" and subscription.retry_at is None:
@@ -107,9 +110,9 @@ class Subscriptions:
     def next_deadline(self) -> float | None:
         return min((s.retry_at for s in self._by_feed.values() if s.retry_at is not None), default=None)
 
-    def _ask(self, s: Subscription, session: EventsSession, authorization: Authorization, now: float) -> None:
+    def _ask(self, s: Subscription, session: Session, authorization: Authorization, now: float) -> None:
         s.status, s.retry_at, s.live_since = "subscribing", None, None
-        s.ident = session.subscribe(s.channel, authorization, now)
+        s.ident = session.subscribe(s.target, authorization, now)
         self._by_ident[s.ident] = s
 
     def _fail(self, s: Subscription, error: AppSyncError | None, now: float) -> None:

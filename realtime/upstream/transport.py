@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from realtime.appsync.events_session import Opening
+from realtime.appsync.session import Opening
 
 MAX_FRAME = 4 * 1024 * 1024
 """Bytes in one frame: an event may have 240 kB, and JSON in JSON can multiply its quotes and backslashes."""
@@ -65,6 +65,7 @@ class WebSocketTransport:
             connection = await connect(
                 opening.url,
                 subprotocols=[Subprotocol(name) for name in opening.subprotocols],
+                additional_headers=opening.headers,
                 ssl=self._tls if opening.url.startswith("wss:") else None,
                 compression=None,
                 max_size=MAX_FRAME,

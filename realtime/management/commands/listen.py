@@ -115,12 +115,12 @@ class Listener:
     def subscription(self, subscription: Subscription) -> None:
         self._line(
             "subscription",
-            channel=subscription.channel,
+            channel=subscription.target,
             state=subscription.status,
             error=subscription.error,
         )
         if subscription.status == "live" and self._lost_at is not None:
-            self._line("gap", channel=subscription.channel, since=self._lost_at.isoformat())
+            self._line("gap", channel=subscription.target, since=self._lost_at.isoformat())
 
     def trouble(self, text: str) -> None:
         self._line("error", text=text)

@@ -10,9 +10,11 @@ from django.core.management.base import CommandError, CommandParser
 
 from realtime import config
 from realtime.appsync import messages
+from realtime.appsync.auth import Request
 from realtime.appsync.channels import parse_channel
-from realtime.appsync.events_session import MAX_EVENTS, Accepted, EventsSession, Published, Rejected
+from realtime.appsync.events_session import MAX_EVENTS, EventsSession
 from realtime.appsync.exceptions import ChannelError
+from realtime.appsync.session import Accepted, Published, Rejected
 from realtime.management import endpoint_options
 from realtime.management.base import ExampleCommand
 from realtime.upstream import http
@@ -72,8 +74,8 @@ def _check(channel: str, events: list[str]) -> None:
 
 async def _over_http(options: dict[str, Any], events: list[str]) -> list[Outcome]:
     endpoint = endpoint_options.endpoint(options)
-    body = messages.publish_signed(parse_channel(options["channel"]), events)
-    headers = endpoint_options.authorization(options).headers(endpoint.host, body)
+    body = messages.publish_body(parse_channel(options["channel"]), events)
+    headers = endpoint_options.authorization(options).headers(Request(endpoint.host, messages.PATH, body))
     headers.pop("host", None)
     try:
         answer = await http.publish(endpoint.http_url, headers, body)
