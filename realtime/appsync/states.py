@@ -4,8 +4,8 @@ A session is born ``new``, says ``connection_init`` and is ``greeting`` until th
 ``open`` until it is ``closed``, for good: a session is never revived, a new connection has a new one.
 
 A subscription ends as ``refused`` (the service said no, or ended it), ``timed_out`` (it said nothing),
-``unsubscribed`` or ``lost`` (with its connection). ``live`` means accepted: AWS's own tests wait two seconds more before they rely on it,
-which is why the ledger lets a connection settle.
+``unsubscribed`` or ``lost`` (with its connection). ``live`` means accepted: AWS's own tests wait two seconds more
+before they rely on it, which is why the ledger lets a connection settle.
 """
 
 from __future__ import annotations
