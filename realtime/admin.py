@@ -19,13 +19,13 @@ else:
 
 
 def moment(us: int | None) -> SafeString | str:
-    """A time for a table: UTC, without the date while it is today's, exact on hover."""
+    """A time for a table: UTC, without the date while it is today's; the browser puts it into the viewer's zone."""
     if not us:
         return "—"
     at = datetime.fromtimestamp(us / 1_000_000, UTC)
     today = at.date() == datetime.now(UTC).date()
     shown = f"{at:%H:%M:%S} UTC" if today else f"{at:%d %b %Y %H:%M} UTC"
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), at.isoformat(), shown)
+    return format_html('<time datetime="{}" data-value="{}">{}</time>', at.isoformat(), us, shown)
 
 
 class Record(ModelAdmin):

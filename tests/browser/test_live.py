@@ -192,3 +192,17 @@ def test_an_operator_reconnects_a_link_and_its_page_comes_back_by_itself(open_pa
     still(op="set", key=CAMERA, fields={"online": False})
     expect(field(page, "online")).to_have_text("Offline", timeout=30_000)
     live(page)
+
+
+@pytest.mark.feature("S2.13")
+def test_an_operator_sees_a_link_fall_and_rise(open_page, still, fault):
+    live(open_page("/devices/", "owner"))
+    admin = open_page("/admin/realtime/link/", "operator")
+    admin.get_by_role("link", name="sub-owner").click()
+    lit = admin.locator(".node.lit")
+    expect(lit).to_have_text("open", timeout=SOON)
+    fault(kind="drop", user="owner", **{"for": 6})
+    expect(lit).to_have_text("backoff", timeout=SOON)
+    expect(lit).to_have_text("open", timeout=40_000)
+    expect(admin.locator("[data-refresh=gaps] tbody tr").first).to_contain_text("open")
+    expect(admin.locator("[data-refresh=transitions] tbody tr").first).to_contain_text("open")
