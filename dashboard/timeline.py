@@ -14,6 +14,7 @@ from realtime.models import Gap
 
 DAY_US = 86_400_000_000
 LINES = 100
+PROGRESS = ("fwProgress", "progress")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,9 @@ def gaps(user: User, since: int) -> list[Line]:
 
 
 def recent(user: User, limit: int) -> list[Line]:
-    """The newest changes of everything that `user` may see."""
-    rows = Change.objects.filter(key__in=access.visible(user).values("key")).order_by("-pk")[:limit]
+    """The newest news of everything that `user` may see: neither progress, nor what a snapshot brought along."""
+    seen = Change.objects.filter(key__in=access.visible(user).values("key"))
+    rows = seen.exclude(name__in=PROGRESS).exclude(source="snapshot").order_by("-pk")[:limit]
     return [_change(row) for row in rows]
 
 

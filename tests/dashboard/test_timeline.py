@@ -55,6 +55,13 @@ def test_recent_changes_are_only_of_what_one_may_see(fleet):
     assert [line.key for line in timeline.recent(fleet.viewer, 10)] == [KEY]
 
 
+def test_progress_and_what_a_snapshot_brought_are_no_news(fleet):
+    change("fwProgress", "10", NOW)
+    Change.objects.create(key=KEY, name="model", value='"X"', time=NOW, recorded_at=NOW, source="snapshot")
+    change("fwUpdateState", '"Failed"', NOW)
+    assert [line.name for line in timeline.recent(fleet.viewer, 10)] == ["fwUpdateState"]
+
+
 def test_the_strip_covers_the_day_in_minutes(fleet):
     link_up(fleet.viewer)
     change("online", "true", NOW - 30 * HOUR)
