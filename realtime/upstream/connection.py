@@ -12,6 +12,7 @@ from realtime.appsync.events_session import EventsSession
 from realtime.appsync.exceptions import AuthRejected, Throttled
 from realtime.appsync.graphql_session import GraphQLSession
 from realtime.appsync.session import Accepted, Carrier, Data, Rejected, Session, SubscriptionChanged, Trouble
+from realtime.appsync.states import SessionState
 from realtime.upstream.clock import Clock, Handle
 from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
 from realtime.upstream.manager import Sink
@@ -61,6 +62,14 @@ class Connection:
         self._inlet = inlet
         self._clock = clock
         self._carrier = carrier
+        self._life: _Life | None = None
+
+    def want(self, wanted: dict[str, str]) -> bool:
+        """Hear these feeds from now on, as feed → channel or document; tell whether that changes anything."""
+        changes = self._subscriptions.want(wanted)
+        if changes and self._life is not None:
+            self._life.follow()
+        return changes
 
     async def run(self, dial: Dial, sink: Sink) -> None:
         """As Connector.run."""
@@ -75,7 +84,13 @@ class Connection:
         except TransportError as error:
             _report(sink, error)
         else:
-            await _Life(self, session, socket, sink, authorization).run()
+            self._life = life = _Life(self, session, socket, sink, authorization)
+            try:
+                await life.run()
+            finally:
+                # Closing takes a while; by now the next session may have begun.
+                if self._life is life:
+                    self._life = None
 
 
 class _Life:
@@ -143,6 +158,7 @@ class _Life:
             elif isinstance(event, Accepted):
                 self._sink.post(Trigger.ACCEPTED, seconds=event.timeout)
                 self._subscriptions.begin(self._session, self._authorization, now)
+                self._announce()
             elif isinstance(event, Rejected):
                 self._rejected(event)
             elif isinstance(event, Trouble):
@@ -158,6 +174,10 @@ class _Life:
         self._inlet.subscription(subscription)
         if self._subscriptions.wants_new_token and self._refresh is None:
             self._refresh = asyncio.create_task(self._renew_token(), name="upstream token")
+        self._announce()
+
+    def _announce(self) -> None:
+        """Tell the manager once every feed has its answer, and again when the answers change."""
         refused = self._subscriptions.refused
         if self._subscriptions.settled and self._announced != (not refused, len(refused)):
             self._announced = (not refused, len(refused))
@@ -180,6 +200,13 @@ class _Life:
         self._subscriptions.retry_with_new_token(self._session, self._authorization, now)
         self._refresh = None
         self._advance()
+
+    def follow(self) -> None:
+        """Bring an open session to what is wanted now; one that is not accepted yet asks for it then."""
+        if self._session.state is SessionState.OPEN:
+            self._subscriptions.follow(self._session, self._authorization, self._clock.monotonic())
+            self._announce()
+            self._advance()
 
     # ── Time ─────────────────────────────────────────────────────────────────────────────────────────────────
 

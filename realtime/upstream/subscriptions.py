@@ -45,6 +45,7 @@ class Subscriptions:
     def __init__(self, wanted: dict[str, str], rng: Random) -> None:
         self._by_feed = {feed: Subscription(feed, target) for feed, target in wanted.items()}
         self._by_ident: dict[str, Subscription] = {}
+        self._unwanted: list[str] = []
         self._rng = rng
 
     def __iter__(self) -> Iterator[Subscription]:
@@ -69,12 +70,36 @@ class Subscriptions:
         """Whether a feed waits for a token that was forced to be new."""
         return any(s.status == "retrying" and s.retry_at is None for s in self._by_feed.values())
 
+    def want(self, wanted: dict[str, str]) -> bool:
+        """Want these feeds from now on, and no others; tell whether that changes anything.
+
+        ``follow`` then brings the session to it.
+        """
+        before = {s.feed: s.target for s in self._by_feed.values()}
+        for feed in [feed for feed, target in before.items() if wanted.get(feed) != target]:
+            ident = self._by_feed.pop(feed).ident
+            if self._by_ident.pop(ident, None) is not None:
+                self._unwanted.append(ident)
+        for feed, target in wanted.items():
+            self._by_feed.setdefault(feed, Subscription(feed, target))
+        return before != wanted
+
     def begin(self, session: Session, authorization: Authorization, now: float) -> None:
         """Ask for everything on a session that was just accepted."""
         self._by_ident.clear()
+        self._unwanted.clear()
         for subscription in self._by_feed.values():
             subscription.attempts, subscription.refreshed = 0, False
-            self._ask(subscription, session, authorization, now)
+        self.follow(session, authorization, now)
+
+    def follow(self, session: Session, authorization: Authorization, now: float) -> None:
+        """Give up what is no longer wanted, ask for what is wanted and was not asked for."""
+        for ident in self._unwanted:
+            session.unsubscribe(ident, now)
+        self._unwanted.clear()
+        for subscription in self._by_feed.values():
+            if subscription.status == "wanted":
+                self._ask(subscription, session, authorization, now)
 
     def lose(self) -> None:
         """The session is over: nothing is live, everything is still wanted."""
