@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-# One change should need milliseconds a hop; an hour-old backfill still falls into a bucket.
-HOP_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.3, 2.6, 5, 10, 30, 60, 600, 3600)
+# Milliseconds when all is well; minutes when the database was away and copies were kept in memory.
+LAG_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.3, 2.6, 5, 10, 30, 60, 600)
 
 # ── Upstream ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -19,6 +19,9 @@ CONNECTS = Counter("fleetlight_upstream_connects_total", "Attempts to connect by
 
 COPIES = Counter("fleetlight_copies_total", "Copies of events from upstream by feed.", ["feed"])
 UNDECODABLE = Counter("fleetlight_undecodable_total", "Payloads that nothing could read.", ["feed"])
+RECORD_LAG = Histogram(
+    "fleetlight_record_lag_seconds", "Age of a batch's oldest copy when it was committed.", buckets=LAG_BUCKETS
+)
 BATCH_SECONDS = Histogram("fleetlight_batch_seconds", "Time to record a batch and its feed entries.")
 ENTRIES = Counter("fleetlight_feed_entries_total", "Entries written to feeds.")
 GAPS = Counter("fleetlight_gaps_total", "Gaps closed by outcome.", ["outcome"])
@@ -37,6 +40,3 @@ CLOSED = Counter("fleetlight_sessions_closed_total", "Sessions closed by us by c
 DELIVERED = Counter("fleetlight_delivered_total", "Entries sent to browsers.")
 LOST_BY_LAYER = Counter("fleetlight_layer_lost_total", "Entries that a repair brought, not the layer.")
 RESYNCS = Counter("fleetlight_resyncs_total", "Resyncs that browsers were sent by cause.", ["cause"])
-HOP_SECONDS = Histogram(
-    "fleetlight_hop_seconds", "Time of a live event from one hop to the next.", ["hop"], buckets=HOP_BUCKETS
-)

@@ -151,7 +151,8 @@ class Server(DaphneServer):  # type: ignore[misc]
     """Daphne with writers, and with a way to leave.
 
     ``started`` is called in the loop when the server listens, with its address. ``leave`` is awaited on SIGTERM or
-    SIGINT, after the server has stopped accepting: it sends the live sessions away.
+    SIGINT, after the server has stopped accepting: it sends the live sessions away. ``trust_proxy``: who a visitor is
+    and whether the visit is encrypted is what the proxy's headers say.
     """
 
     def __init__(
@@ -164,6 +165,7 @@ class Server(DaphneServer):  # type: ignore[misc]
         leave: Callable[[], Awaitable[None]],
         patience: float,
         frame_bytes: int,
+        trust_proxy: bool = False,
     ) -> None:
         super().__init__(
             application,
@@ -175,6 +177,8 @@ class Server(DaphneServer):  # type: ignore[misc]
             websocket_max_message_size=4 * frame_bytes,
             websocket_max_frame_size=4 * frame_bytes,
             server_name="fleetlight",
+            proxy_forwarded_address_header="X-Forwarded-For" if trust_proxy else None,
+            proxy_forwarded_proto_header="X-Forwarded-Proto" if trust_proxy else None,
         )
         self._started = started
         self._leave = leave
