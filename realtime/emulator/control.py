@@ -177,11 +177,12 @@ class Control:
 
 
 def _local(handler: Handler) -> Handler:
-    """Answer this machine only, and turn what cannot be read into a 400 that says why."""
+    """Answer this machine's programs only, and turn what cannot be read into a 400 that says why."""
 
     def answer(request: Request) -> Response:
-        if not _is_this_machine(request.peer):
-            return json_response({"message": "control is for this machine only"}, 403)
+        # A page that a browser on this machine shows comes from anywhere, and its requests say so.
+        if not _is_this_machine(request.peer) or "origin" in request.headers:
+            return json_response({"message": "control is for programs on this machine only"}, 403)
         try:
             return handler(request)
         except (FaultError, WorldError, msgspec.DecodeError, ValueError) as error:

@@ -49,12 +49,13 @@ class EventsSession(Session):
         if operation is None:
             raise unsupported()
         ident = operation_id(message)
-        if self.api.faults.match("drop-reply", sub=self.sub, connection=self.id, operation=kind):
+        if self.ignores(kind):
             return
         try:
-            self.send(operation(ident, message))
+            reply = operation(ident, message)
         except ApiError as error:
-            self.send_error(ident, error, f"{kind}_error")
+            reply = self.error_frame(f"{kind}_error", ident, error)
+        self.reply(kind, reply)
 
     def ended(self) -> None:
         for subscription in self._subscriptions.values():

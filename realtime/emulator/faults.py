@@ -27,7 +27,8 @@ Kind = Literal[
     "malformed",  # send `frame`, or a text that is no JSON
     "error-frame",  # send an error without an id, of `error_type`
     # towards operations
-    "drop-reply",  # never answer; `operation` is subscribe, unsubscribe or publish, or any
+    "drop-reply",  # carry out and never answer; `operation` is subscribe, unsubscribe or publish, or any
+    "ignore",  # neither carry out nor answer; `operation` as above
     "subscribe-error",  # refuse a subscription with `error_type` and `message`
     "publish-error",  # the namespace's handler refuses the whole publish
     "reject-event",  # the handler refuses the publish's event number `index`

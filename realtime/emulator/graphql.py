@@ -101,12 +101,17 @@ class GraphQLSession(Session):
         self._subscriptions: dict[str, GraphQLSubscription] = {}
 
     def operate(self, kind: str, message: dict[str, Any]) -> None:
-        if kind == "start":
-            self._start(operation_id(message), message)
-        elif kind == "stop":
-            self._stop(operation_id(message))
-        else:
+        operation = {"start": "subscribe", "stop": "unsubscribe"}.get(kind)
+        if operation is None:
             raise unsupported(f"{kind} not supported through the realtime channel")
+        ident = operation_id(message)
+        if self.ignores(operation):
+            return
+        try:
+            reply = self._start(ident, message) if kind == "start" else self._stop(ident)
+        except ApiError as error:
+            reply = self.error_frame("error", ident, error)
+        self.reply(operation, reply)
 
     def ended(self) -> None:
         for subscription in self._subscriptions.values():
@@ -134,25 +139,18 @@ class GraphQLSession(Session):
         field = subscription.wanted.field
         self.delivery.send(DataFrame(subscription.id, subscription.since, field, number, size, text))
 
-    def _start(self, ident: str, message: dict[str, Any]) -> None:
-        try:
-            subscription = self._accepted(ident, message.get("payload"))
-        except ApiError as error:
-            self.send_error(ident, error)
-            return
+    def _start(self, ident: str, message: dict[str, Any]) -> dict[str, Any]:
+        subscription = self._accepted(ident, message.get("payload"))
         self._subscriptions[ident] = subscription
         self.api.graphql.add(subscription)
-        if not self._drops_reply("subscribe"):
-            self.send({"id": ident, "type": "start_ack"})
+        return {"id": ident, "type": "start_ack"}
 
-    def _stop(self, ident: str) -> None:
+    def _stop(self, ident: str) -> dict[str, Any]:
         subscription = self._subscriptions.pop(ident, None)
         if subscription is None:
-            self.send_error(ident, ApiError("UnknownOperationError", f"Unknown operation id {ident}"))
-            return
+            raise ApiError("UnknownOperationError", f"Unknown operation id {ident}")
         self.api.graphql.remove(subscription)
-        if not self._drops_reply("unsubscribe"):
-            self.send({"id": ident, "type": "complete"})
+        return {"id": ident, "type": "complete"}
 
     def _accepted(self, ident: str, payload: Any) -> GraphQLSubscription:
         """Return the subscription that a ``start`` asks for; raises ApiError."""
@@ -179,10 +177,6 @@ class GraphQLSession(Session):
     def may_hear(self, sub: str, org_id: object) -> bool:
         """Tell whether the fleet's own API lets a person hear an organisation; any other schema lets everyone."""
         return self.api.options.schema is not None or org_id in self.api.world.organizations_of(sub)
-
-    def _drops_reply(self, operation: str) -> bool:
-        fault = self.api.faults.match("drop-reply", sub=self.sub, connection=self.id, operation=operation)
-        return fault is not None
 
 
 class GraphQLEndpoint:

@@ -22,14 +22,11 @@ from realtime.emulator.errors import ApiError
 MAX_HEAD = 64 * 1024
 # Above the 1.2 MB that a publish may have, so that it is told so instead of being cut off.
 MAX_BODY = 4 * 1024 * 1024
-# A client that lets this much pile up unread is not coming back for it.
-MAX_UNREAD = 16 * 1024 * 1024
-SECRETS = frozenset({"authorization", "x-api-key", "x-amz-security-token"})
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; header names are in lower case. ``peer`` is the client's address, ``host`` what it calls us."""
+    """One request; header names are in lower case, ``peer`` is the client's address."""
 
     method: str
     path: str
@@ -37,10 +34,6 @@ class Request:
     headers: dict[str, str]
     body: bytes
     peer: str
-
-    @property
-    def host(self) -> str:
-        return self.headers.get("host", "")
 
     def form(self) -> dict[str, str]:
         """Return the fields of a form-encoded body."""
@@ -75,7 +68,7 @@ def error_response(error: ApiError) -> Response:
 
 
 class Router:
-    """Finds who answers a request; ``protect`` may answer before anyone else, with None to let it through."""
+    """Finds who answers a request by its path and method."""
 
     def __init__(self, upgrade: Upgrade) -> None:
         self.upgrade = upgrade
@@ -112,14 +105,10 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=MAX_UNREAD)
         self._live.add(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._live.discard(self._transport)
-
-    def pause_writing(self) -> None:
-        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._h11.receive_data(data)

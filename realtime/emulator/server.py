@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from dataclasses import dataclass
 from random import Random
@@ -29,6 +30,7 @@ from realtime.emulator.snapshot import SnapshotEndpoint
 from realtime.emulator.transcript import Transcript
 from realtime.emulator.websocket import WebSocket, handshake
 
+logger = logging.getLogger("realtime.emulator")
 DIALECTS: tuple[type[Session], ...] = (EventsSession, GraphQLSession)
 
 
@@ -58,6 +60,8 @@ class Emulator:
             lambda: HttpConnection(router, self._live), options.host, options.port, ssl=_tls(options)
         )
         self.port: int = self._server.sockets[0].getsockname()[1]
+        if last and len(world.devices) != options.fleet.devices:
+            logger.warning("%s holds %d devices: that world goes on", options.state, len(world.devices))
         if options.state is not None:
             self._journal = Journal(options.state, world, clock)
         broker = Broker(self._transcript)
@@ -78,6 +82,11 @@ class Emulator:
         self.fleet.listeners.append(FleetBackend(graphql, world))
         self._mount(router)
         self._mover = asyncio.create_task(self.fleet.move(), name="fleet")
+
+    async def failure(self) -> None:
+        """Wait until the fleet can go on no more (a full disk), and raise why; for ever if all is well."""
+        if self._mover is not None:
+            await self._mover
 
     async def stop(self) -> None:
         """Close every connection and keep the world; harmless if not started."""

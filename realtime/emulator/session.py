@@ -20,6 +20,7 @@ from realtime.emulator.api import Api
 from realtime.emulator.auth import Call, Identity
 from realtime.emulator.delivery import Delivery
 from realtime.emulator.errors import ApiError, bad_request, unsupported
+from realtime.emulator.faults import Kind
 from realtime.emulator.websocket import WebSocket
 
 OPERATION_ID = re.compile(r"[a-zA-Z0-9\-_+]{1,128}")
@@ -121,6 +122,15 @@ class Session(ABC):
     def send_error(self, operation_id: str | None, error: ApiError, kind: str = "error") -> None:
         self.send(self.error_frame(kind, operation_id, error))
 
+    def ignores(self, operation: str) -> bool:
+        """Tell whether a fault keeps an operation from being carried out."""
+        return self._hit("ignore", operation)
+
+    def reply(self, operation: str, message: dict[str, Any]) -> None:
+        """Answer an operation, unless a fault keeps the answer back."""
+        if not self._hit("drop-reply", operation):
+            self.send(message)
+
     def send_fault(self, error_type: str, message: str | None) -> None:
         """Send an error without an id, out of the blue."""
         self.send_error(None, ApiError(error_type, message))
@@ -128,6 +138,9 @@ class Session(ABC):
     def now(self) -> float:
         """Return the loop's time, in seconds."""
         return self._loop.time()
+
+    def _hit(self, kind: Kind, operation: str) -> bool:
+        return self.api.faults.match(kind, sub=self.sub, connection=self.id, operation=operation) is not None
 
     # Connection
 

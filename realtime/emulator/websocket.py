@@ -22,6 +22,8 @@ from websockets.typing import Subprotocol
 from realtime.emulator.http import Request
 
 MAX_MESSAGE = 4 * 1024 * 1024
+# A client that lets this much pile up unread is not coming back for it.
+MAX_UNREAD = 16 * 1024 * 1024
 # How long the client may take to answer a close frame.
 CLOSE_TIMEOUT = 5.0
 logger = logging.getLogger("realtime.emulator")
@@ -60,6 +62,7 @@ class WebSocket(asyncio.Protocol):
 
     def __init__(self, transport: asyncio.Transport, live: set[asyncio.Transport]) -> None:
         self._transport = transport
+        transport.set_write_buffer_limits(high=MAX_UNREAD)
         self._live = live
         self._frames = ServerProtocol(state=OPEN, max_size=MAX_MESSAGE, logger=frames_logger)
         self._message = bytearray()

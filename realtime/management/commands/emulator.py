@@ -7,27 +7,23 @@ import json
 import logging
 import signal
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError, CommandParser
 
+from realtime.emulator.auth import Mode, OperationName
 from realtime.emulator.faults import FaultError
 from realtime.emulator.graphql_schema import SchemaError
 from realtime.emulator.journal import JournalError
-from realtime.emulator.options import DEFAULT_API_KEY, Auth, Fleet, Limits, Options
+from realtime.emulator.options import DEFAULT_API_KEY, PASSWORD, Auth, Fleet, Limits, Options
 from realtime.emulator.server import Emulator
+from realtime.management.base import ExampleCommand
 
-EXAMPLES = f"""
-When it is ready it prints one line of JSON with its addresses. Examples:
-
-  manage.py emulator --port 4100 --fleet 240 --rate 5
-  manage.py emulator --organizations 20 --people 5 --fleet 400 --rate 200
-  manage.py emulator --keep-alive 500 --faults faults.json
-
-Accounts: viewer, owner, operator, rival; password fleetlight. API key: {DEFAULT_API_KEY}
-"""
+AUTH_MODE_HELP = (
+    f"takes an operation ({', '.join(get_args(OperationName))}), =, and the modes that it lets in, of"
+    f" {', '.join(get_args(Mode))}, as connect=jwt,api-key; repeatable"
+)
 
 
 class JsonLines(logging.Formatter):
@@ -37,16 +33,20 @@ class JsonLines(logging.Formatter):
         return json.dumps({"time": record.created, "level": record.levelname, "message": record.getMessage()})
 
 
-class Command(BaseCommand):
-    help = "Runs a local AppSync Events API with a moving fleet, a token issuer and faults to order."
+class Command(ExampleCommand):
+    help = (
+        "Runs a local AppSync (Events and GraphQL) with a moving fleet, a token issuer and faults to order. When it is"
+        " ready it prints one line of JSON with its addresses. Accounts: viewer, owner, operator, rival; password"
+        f" {PASSWORD}. API key, unless others are given: {DEFAULT_API_KEY}."
+    )
     requires_system_checks: list[str] = []
+    examples = """\
+  manage.py emulator --port 4100 --fleet 240 --rate 5
+  manage.py emulator --organizations 20 --people 5 --fleet 400 --rate 200
+  manage.py emulator --keep-alive 500 --faults faults.json
+  manage.py emulator --auth-mode publish=api-key,iam --iam-key AKIDEXAMPLE:secret"""
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        return super().create_parser(
-            prog_name, subcommand, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
         add("--port", type=int, default=0, help="port to listen on; 0 takes a free one (0)")
@@ -55,10 +55,14 @@ class Command(BaseCommand):
         add("--api-key", action="append", metavar="K", help="an API key; repeatable")
         add("--lambda-token", metavar="T", help="the token that the Lambda authorizer lets in")
         add("--iam-key", action="append", default=[], metavar="ID:SECRET", help="an IAM key; repeatable")
+        add("--auth-mode", action="append", default=[], metavar="OPERATION=MODES", help=AUTH_MODE_HELP)
+        add("--check-host", action="store_true", help="refuse authorization objects that name another host")
+        add("--html-escape", action="store_true", help="check signatures as if <, > and & had been escaped")
         add("--token-ttl", type=int, default=3600, metavar="SECONDS", help="life of id and access tokens (3600)")
         add("--keep-alive", type=int, default=60_000, metavar="MS", help="interval of keep-alives (60000)")
         add("--timeout", type=int, default=300_000, metavar="MS", help="connectionTimeoutMs of the ack (300000)")
         add("--lifetime", type=float, metavar="SECONDS", help="close each socket at this age (never)")
+        add("--require-init", action="store_true", help="ignore Events frames before connection_init")
         add("--publish-limit", type=int, default=0, metavar="N", help="publishes a second and socket (no limit)")
         add("--schema", type=Path, metavar="FILE", help="a GraphQL schema with @aws_subscribe")
         add("--faults", type=Path, metavar="FILE", help="faults to begin with, as JSON")
@@ -90,7 +94,10 @@ class Command(BaseCommand):
         try:
             await emulator.start()
             print(json.dumps(emulator.urls), flush=True)
-            await stop.wait()
+            waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(emulator.failure())]
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in done:
+                wait.result()
         finally:
             await emulator.stop()
 
@@ -110,12 +117,16 @@ def _options(given: dict[str, Any]) -> Options:
             api_keys=tuple(given["api_key"] or (DEFAULT_API_KEY,)),
             lambda_token=given["lambda_token"],
             iam_keys=dict(_iam_key(pair) for pair in given["iam_key"]),
+            modes=dict(_auth_mode(pair) for pair in given["auth_mode"]),
+            html_escapes_signed_body=given["html_escape"],
+            checks_host=given["check_host"],
         ),
         limits=Limits(
             keep_alive=given["keep_alive"] or 60_000,
             connection_timeout=given["timeout"],
             lifetime_seconds=given["lifetime"],
             publishes_per_second=given["publish_limit"],
+            requires_init=given["require_init"],
         ),
         fleet=Fleet(given["fleet"], given["organizations"], given["people"], given["rate"]),
         token_ttl=given["token_ttl"],
@@ -133,6 +144,14 @@ def _iam_key(pair: str) -> tuple[str, str]:
     if not (ident and colon and secret):
         raise CommandError("--iam-key takes ID:SECRET", returncode=2)
     return ident, secret
+
+
+def _auth_mode(pair: str) -> tuple[str, frozenset[str]]:
+    operation, _, modes = pair.partition("=")
+    wanted = frozenset(modes.split(","))
+    if operation not in get_args(OperationName) or not wanted <= set(get_args(Mode)):
+        raise CommandError(f"--auth-mode {AUTH_MODE_HELP}", returncode=2)
+    return operation, wanted
 
 
 def _explain(error: OSError, options: Options) -> str:

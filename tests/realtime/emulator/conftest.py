@@ -2,6 +2,7 @@ import contextlib
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from realtime.emulator.options import DEFAULT_API_KEY, Fleet, Options
 from realtime.emulator.server import Emulator
@@ -9,9 +10,15 @@ from realtime.emulator.server import Emulator
 from .client import Client
 
 
+@pytest.fixture(scope="session")
+def signing_key():
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 @pytest.fixture
-async def started():
-    """Start emulators with options; all are stopped at the end."""
+async def started(monkeypatch, signing_key):
+    """Start emulators with options; all are stopped at the end. Making a key for each would take longest."""
+    monkeypatch.setattr(rsa, "generate_private_key", lambda **_: signing_key)
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(**options):

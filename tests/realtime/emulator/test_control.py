@@ -159,6 +159,11 @@ async def test_faults_are_listed_with_their_hits_and_unknown_users_refused(http,
     assert "nobody" in answer.json()["message"]
 
 
+async def test_a_page_in_a_browser_cannot_steer_it(http):
+    answer = await http.post("/control/world", content='{"op":"pause"}', headers={"origin": "http://evil.test"})
+    assert answer.status_code == 403
+
+
 @pytest.mark.parametrize(("peer", "status"), [("127.0.0.1", 200), ("::1", 200), ("192.0.2.1", 403), ("", 403)])
 async def test_answers_this_machine_only(emulator, peer, status):
     router = Router(lambda *_: None)

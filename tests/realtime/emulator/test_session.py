@@ -163,13 +163,29 @@ async def test_error_frame_comes_without_an_id(connect, key, fault):
     }
 
 
-@pytest.mark.parametrize("operation", ["subscribe", "publish"])
-async def test_drop_reply_leaves_one_operation_unanswered(connect, key, fault, operation):
+@pytest.mark.feature("S0.2")
+async def test_drop_reply_carries_an_operation_out_and_leaves_it_unanswered(connect, emulator, key, fault):
     client = await connect(key)
-    await fault("drop-reply", operation=operation, count=1)
-    await (client.subscribe("/default/a") if operation == "subscribe" else client.publish("/default/a", "1"))
+    await fault("drop-reply", operation="subscribe", count=1)
+    await client.subscribe("/default/a")
     await client.quiet()
-    await client.subscribed("/default/a", "s2")
+    await fault("drop-reply", operation="publish", count=1)
+    await client.publish("/default/a", "1")
+    await client.expect(type="data", id="s1", event="1")
+    await client.quiet()
+
+
+@pytest.mark.feature("S0.2")
+async def test_ignore_neither_carries_out_nor_answers(connect, key, fault):
+    client = await connect(key)
+    await client.subscribed("/default/a")
+    await fault("ignore", operation="unsubscribe", count=1)
+    await client.send(type="unsubscribe", id="s1")
+    await fault("ignore", operation="publish", count=1)
+    await client.publish("/default/a", "1")
+    await client.quiet()
+    await client.publish("/default/a", "2")
+    await client.expect(type="data", id="s1", event="2")
 
 
 @pytest.mark.feature("S0.6")

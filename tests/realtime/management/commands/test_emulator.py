@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from realtime.emulator.options import DEFAULT_API_KEY
+
 ROOT = Path(__file__).parents[4]
 DEADLINE = 20
 
@@ -82,12 +84,28 @@ def test_a_taken_port_is_named_with_what_to_do():
 
 
 @pytest.mark.parametrize(
-    "options", [("--nonsense",), ("--port", "x"), ("--iam-key", "nocolon"), ("--tls-key", "k"), ("--rate", "-1")]
+    "options",
+    [
+        ("--nonsense",),
+        ("--port", "x"),
+        ("--iam-key", "nocolon"),
+        ("--auth-mode", "publish=magic"),
+        ("--auth-mode", "dance=jwt"),
+        ("--tls-key", "k"),
+        ("--rate", "-1"),
+    ],
 )
 def test_bad_use_is_an_error_of_its_own(options):
     process = outcome(*options)
     assert process.returncode == 2
     assert options[0] in process.stderr
+
+
+def test_the_modes_of_an_operation_can_be_chosen(run):
+    _, urls = run("--auth-mode", "publish=iam,lambda", "--lambda-token", "open sesame", "--fleet", "1")
+    body = {"channel": "/default/a", "events": ["1"]}
+    assert httpx.post(urls["events_url"], json=body, headers={"x-api-key": DEFAULT_API_KEY}).status_code == 401
+    assert httpx.post(urls["events_url"], json=body, headers={"authorization": "open sesame"}).status_code == 200
 
 
 def test_a_file_that_is_missing_or_foreign_is_named(tmp_path):
