@@ -32,13 +32,13 @@ const CLOSINGS = Object.freeze({
 
 /**
  * @param {number} code a WebSocket close code, or what a transport translated into one
- * @param {string} [reason] the transport's words, used when the code says nothing by itself
+ * @param {string} reason the transport's words, used when the code says nothing by itself
  * @returns {Closing}
  */
 export function closing(code, reason) {
   if (CLOSINGS[code]) return CLOSINGS[code];
   if (code >= 4400 && code < 4500) {
-    return { back: false, cause: reason || `Refused (${code})`, next: "Reload the page." };
+    return { back: false, cause: reason, next: "Reload the page." };
   }
-  return { back: true, cause: reason || "Connection lost" };
+  return { back: true, cause: reason };
 }

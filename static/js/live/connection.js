@@ -224,7 +224,7 @@ export class Connection {
   }
 
   #lost(session, { code, reason, retryAfter, stalled, excused }) {
-    const { back, ...why } = closing(code, reason);
+    const { back, ...why } = closing(code, reason || (session.isUp ? "Connection lost" : "The server was not reached"));
     const wasStable = session.isUp && session.age >= STABLE_MS;
     const told = code >= 4000 || this.#comeBackAt > this.#clock.now();
     this.#drop();

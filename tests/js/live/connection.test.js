@@ -76,6 +76,17 @@ test("while it waits, it says since when, why, and when it tries again", () => {
   assert.equal(world.connection.status.cause, "still gone");
 });
 
+test("where nobody gave a reason, it says whether the server was reached at all", () => {
+  const world = make({ names: ["websocket"] });
+  world.connection.open();
+  world.ws.last.end(1006);
+  assert.equal(world.connection.status.cause, "The server was not reached");
+  world.clock.advance(250);
+  world.ws.last.hello();
+  world.ws.last.end(1006);
+  assert.equal(world.connection.status.cause, "Connection lost");
+});
+
 test("delays grow with failures, and a session that lasted ends that", () => {
   const world = proven({ names: ["websocket"] });
   const delays = [];
