@@ -59,7 +59,7 @@ class Environment:
         return self._read(name, default, lambda raw: _at_least(_number(int, raw), minimum))
 
     def number(self, name: str, default: float, *, minimum: float = 0.0) -> float:
-        return self._read(name, default, lambda raw: _at_least(_number(float, raw), minimum))
+        return self._read(name, float(default), lambda raw: _at_least(_number(float, raw), minimum))
 
     def words(self, name: str, default: Iterable[str] = ()) -> list[str]:
         """A list separated by commas."""

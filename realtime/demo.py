@@ -71,7 +71,8 @@ class Demo:
                     await asyncio.sleep(POLL)
 
         command = embedded_valkey.command(socket_path, self._options.state_dir)
-        return Part("valkey", lambda: command, ready=answers)
+        # It warns of what may befall a background save: this one saves nothing.
+        return Part("valkey", lambda: command, ready=answers, hears=lambda line: "overcommit" not in line)
 
     def emulator(self) -> Part:
         """The emulator keeps its port when it is started again, as the other parts know it by its address."""
@@ -87,7 +88,7 @@ class Demo:
         async def ready() -> None:
             await self._emulator_ready.wait()
 
-        return Part("emulator", command, ready=ready, environment=self._site, on_line=self._read_ready_line)
+        return Part("emulator", command, ready=ready, environment=self._site, hears=self._read_ready_line)
 
     def worker(self) -> Part:
         place = f"{LOOPBACK}:{self._worker_port}"
@@ -146,12 +147,12 @@ class Demo:
     def _manage(self, *arguments: str) -> list[str]:
         return [sys.executable, str(self._options.manage), *arguments]
 
-    def _read_ready_line(self, line: str) -> None:
-        if not line.startswith('{"'):
-            return
-        self._endpoints = json.loads(line)
-        self._emulator_port = int(self._endpoints["events_url"].rpartition(":")[2].partition("/")[0])
-        self._emulator_ready.set()
+    def _read_ready_line(self, line: str) -> bool:
+        if line.startswith('{"'):
+            self._endpoints = json.loads(line)
+            self._emulator_port = int(self._endpoints["events_url"].rpartition(":")[2].partition("/")[0])
+            self._emulator_ready.set()
+        return True
 
     def _site(self) -> Mapping[str, str]:
         """The settings that do not depend on where the emulator is."""

@@ -38,6 +38,7 @@ class Part:
         command: gives the program and its arguments, anew at each start.
         environment: what to add to the environment, asked for at each start.
         ready: returns once the part can be used; is cancelled when the part ends first.
+        hears: gets each line that the part prints, and tells whether it is worth passing on.
     """
 
     def __init__(
@@ -47,13 +48,13 @@ class Part:
         *,
         ready: Callable[[], Awaitable[None]],
         environment: Callable[[], Mapping[str, str]] = dict,
-        on_line: Callable[[str], None] | None = None,
+        hears: Callable[[str], bool] = lambda line: True,
     ) -> None:
         self.name = name
         self.command = command
         self.environment = environment
         self.ready = ready
-        self.on_line = on_line
+        self.hears = hears
         self.process: asyncio.subprocess.Process | None = None
 
     @property
@@ -145,9 +146,8 @@ class Supervisor:
         if self._stopping.is_set():  # the stop came while this one was being started
             part.process.terminate()
         async for line in _lines(part.process):
-            if part.on_line is not None:
-                part.on_line(line)
-            self._say(part.name, line)
+            if part.hears(line):
+                self._say(part.name, line)
         status = await part.process.wait()
         self._changed()
         return status

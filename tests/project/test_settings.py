@@ -105,3 +105,19 @@ def test_the_example_lists_every_variable_and_no_other():
     names = set(re.findall(r'\benv\.(?!demand)\w+\(\s*"([A-Z_]+)"', read))
     listed = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
     assert listed == names
+
+
+def test_the_example_tells_the_defaults(manage, tmp_path):
+    uncommented = re.sub(r"^# (?=[A-Z][A-Z_]+=)", "", (ROOT / ".env.example").read_text(), flags=re.M)
+    uncommented = re.sub(r"^STATE_DIR=.*$", "", uncommented, flags=re.M)  # each test has its own
+    (tmp_path / "example.env").write_text(uncommented)
+    code = "from django.conf import settings as s; print({n: getattr(s, n) for n in dir(s) if n.isupper()})"
+    told = manage("shell", "--no-imports", "-c", code, ENV_FILE=str(tmp_path / "example.env"))
+    unset = manage("shell", "--no-imports", "-c", code)
+    assert told.returncode == unset.returncode == 0, told.stderr
+    assert _without_addresses(told.stdout) == _without_addresses(unset.stdout)
+
+
+def _without_addresses(shown):
+    """Leave out where objects are in memory, and the setting that differs on purpose."""
+    return re.sub(r" at 0x[0-9a-f]+|'DOTENV': [^,]+,", "", shown)
