@@ -53,6 +53,7 @@ RULES = (
     Rule("realtime.upstream*", ("realtime.upstream.*", "realtime.appsync.*")),
     # From a payload to an event, and the names of groups.
     Rule("realtime.feeds", ("realtime.events", "realtime.appsync.messages"), ("msgspec",)),
+    Rule("realtime.drift", ("realtime.feeds", "realtime.snapshot"), ("msgspec",)),
     Rule("realtime.decoding", ("realtime.events", "realtime.feeds", "realtime.merge"), ("msgspec",)),
     Rule("realtime.groups", ("realtime.events",), ("channels",)),
     # Stores.
