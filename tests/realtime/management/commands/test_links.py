@@ -1,0 +1,77 @@
+"""Operators' commands on the database: links and the ledger."""
+
+import json
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from realtime.models import Gap, Link
+from realtime.worker import _note_applied
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def links(django_user_model):
+    for name, state in (("ada", "open"), ("bob", "backoff")):
+        user = django_user_model.objects.create_user(name, subject=f"sub-{name}")
+        Link.objects.create(user=user, subject=f"sub-{name}", state=state, reason="closed by the service: 1006")
+    return Link.objects
+
+
+def rows(capsys, *arguments):
+    call_command(*arguments, "--json")
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize("arguments", [["--state", "backoff"], ["--search", "bob"], ["--offset", "1"]])
+def test_links_are_filtered_searched_and_paged(links, capsys, arguments):
+    assert [row["subject"] for row in rows(capsys, "links", "list", *arguments)] == ["sub-bob"]
+
+
+def test_a_link_is_shown_whole_by_any_of_its_names(links, capsys):
+    ada = links.get(subject="sub-ada")
+    Gap.objects.create(link=ada, cause="closed", started_at=1_000_000)
+    for name in ("ada", "sub-ada", str(ada.pk)):
+        (whole,) = rows(capsys, "links", "show", name)
+        assert whole["subject"] == "sub-ada"
+        assert whole["gaps"][0]["cause"] == "closed"
+
+
+def test_an_unknown_link_is_an_error_that_says_where_to_look(links):
+    with pytest.raises(CommandError, match="links list"):
+        call_command("links", "show", "carol")
+
+
+@pytest.mark.parametrize(
+    ("operation", "column", "after"),
+    [("reconnect", "reconnect_wanted", 1), ("suspend", "desire", "suspended"), ("repair", "repair_wanted", 1)],
+)
+def test_a_wish_is_desired_state_and_waits_for_a_worker(links, monkeypatch, operation, column, after):
+    ada = links.get(subject="sub-ada")
+    monkeypatch.setattr("realtime.control.wait_applied.__defaults__", (5.0, lambda _: _note_applied([(ada.pk, 1)])))
+    call_command("links", operation, "ada")
+    ada.refresh_from_db()
+    assert (getattr(ada, column), ada.desired_revision, ada.applied_revision) == (after, 1, 1)
+
+
+def test_without_a_worker_the_wish_stands_and_that_is_said(links, monkeypatch):
+    monkeypatch.setattr("realtime.control.wait_applied.__defaults__", (5.0, lambda _: None))
+    with pytest.raises(CommandError, match="upstream"):
+        call_command("links", "suspend", "ada")
+    assert links.get(subject="sub-ada").desire == Link.Desire.SUSPENDED
+
+
+@pytest.mark.feature("S2.13")
+def test_the_ledger_is_listed_newest_first_and_filtered(links, capsys):
+    ada, bob = links.order_by("subject")
+    Gap.objects.create(link=ada, cause="first", started_at=1, outcome="repaired", closed_at=5)
+    Gap.objects.create(link=ada, cause="second", started_at=2)
+    Gap.objects.create(link=bob, feed="roleChanged", cause="third", started_at=3)
+    assert [row["cause"] for row in rows(capsys, "gaps", "list")] == ["third", "second", "first"]
+    assert [row["cause"] for row in rows(capsys, "gaps", "list", "--outcome", "open")] == ["third", "second"]
+    assert [row["cause"] for row in rows(capsys, "gaps", "list", "--link", "ada", "--limit", "1")] == ["second"]
+    assert [row["cause"] for row in rows(capsys, "gaps", "list", "--feed", "roleChanged")] == ["third"]
+    with pytest.raises(CommandError, match="gaps list"):
+        call_command("gaps", "show", "999")
