@@ -38,7 +38,7 @@ async def emulator(started):
 
 @pytest.fixture
 async def http(emulator):
-    async with httpx.AsyncClient(base_url=emulator.url) as client:
+    async with httpx.AsyncClient(base_url=emulator.url, verify=False) as client:
         yield client
 
 

@@ -1,7 +1,6 @@
 """The Events dialect as a client meets it."""
 
 import json
-import uuid
 
 import pytest
 
@@ -42,14 +41,6 @@ async def test_delivers_each_event_of_a_batch_as_one_frame_holding_a_json_string
         {"id": "s1", "type": "data", "event": '{"n":1}'},
         {"id": "s1", "type": "data", "event": '"hi"'},
     ]
-
-
-async def test_answers_a_publish_with_an_identifier_and_index_for_each_event(connect, key):
-    client = await connect(key)
-    await client.publish("/default/a", "1", "2")
-    reply = await client.expect(type="publish_success", id="p1", failed=[])
-    assert [item["index"] for item in reply["successful"]] == [0, 1]
-    assert all(uuid.UUID(item["identifier"]) for item in reply["successful"])
 
 
 async def test_a_publisher_gets_its_own_events(connect, key):
@@ -135,44 +126,11 @@ async def test_refuses_bad_channels_for_that_subscription_alone(connect, key, ch
     await client.subscribed("/default/a", "s2")
 
 
-async def test_refuses_an_unknown_namespace_without_a_message(connect, key):
-    client = await connect(key)
-    await client.publish("/nowhere/a", "1")
-    assert (await client.expect(type="publish_error"))["errors"] == [{"errorType": "UnauthorizedException"}]
-    await client.subscribe("/nowhere/a")
-    assert (await client.expect(type="subscribe_error"))["errors"] == [{"errorType": "UnauthorizedException"}]
-
-
 async def test_a_further_namespace_can_be_given(started, key):
     emulator = await started(namespaces=("rooms",))
     client = await Client.ready(emulator, key)
     await client.subscribed("/rooms/a")
     await client.close()
-
-
-async def test_words_a_batch_that_is_too_long_differently_on_each_way_in(connect, http, key):
-    client = await connect(key)
-    await client.publish("/default/a", *"123456")
-    over_websocket = await client.expect(type="publish_error", id="p1")
-    over_http = await http.post("/event", headers=key, json={"channel": "/default/a", "events": list("123456")})
-    assert over_websocket["errors"] == [{"errorType": "InvalidInputError", "message": "input exceeded 5 event limit"}]
-    assert over_http.status_code == 400
-    assert over_http.headers["x-amzn-errortype"] == "BadRequestException"
-    assert over_http.json()["errors"][0]["message"] == "Input exceeded 5 event limit"
-
-
-@pytest.mark.parametrize("events", [None, [], "1", [1], ["{"], ["x" * 300_000]])
-async def test_refuses_events_that_are_not_strings_of_json_of_bounded_size(connect, key, events):
-    client = await connect(key)
-    await client.send(type="publish", id="p1", channel="/default/a", events=events, authorization=key)
-    assert error_type(await client.expect(type="publish_error", id="p1")) == "BadRequestException"
-
-
-async def test_refuses_a_publish_to_a_wildcard(connect, key):
-    client = await connect(key)
-    await client.publish("/default/*", "1")
-    frame = await client.expect(type="publish_error")
-    assert frame["errors"] == [{"errorType": "BadRequestException", "message": "Invalid Channel Format"}]
 
 
 async def test_limits_publishes_a_second_if_asked_to(started, key):
@@ -184,31 +142,6 @@ async def test_limits_publishes_a_second_if_asked_to(started, key):
     await client.expect(type="publish_success", id="p1")
     assert error_type(await client.expect(type="publish_error", id="p2")) == "LimitExceededError"
     await client.close()
-
-
-async def test_publishes_over_http_and_tells_the_outcome(connect, http, key):
-    client = await connect(key)
-    await client.subscribed("/default/a")
-    answer = await http.post("/event", headers=key, json={"channel": "/default/a", "events": ['{"n":1}']})
-    assert answer.status_code == 200
-    assert answer.json()["failed"] == []
-    assert answer.json()["successful"][0]["index"] == 0
-    await client.expect(type="data", event='{"n":1}')
-
-
-@pytest.mark.parametrize("body", ["", "[]", "{", '{"channel":"/default/a"}', '{"events":["1"]}'])
-async def test_refuses_http_bodies_that_are_no_publish(http, key, body):
-    answer = await http.post("/event", headers=key, content=body)
-    assert answer.status_code == 400
-    assert answer.headers["x-amzn-errortype"] == "BadRequestException"
-
-
-async def test_refuses_http_publishes_without_good_credentials(http):
-    body = {"channel": "/default/a", "events": ["1"]}
-    for headers in ({}, {"x-api-key": "da2-wrong"}, {"authorization": "nonsense"}):
-        answer = await http.post("/event", headers=headers, json=body)
-        assert answer.status_code == 401
-        assert answer.headers["x-amzn-errortype"] == "UnauthorizedException"
 
 
 @pytest.mark.feature("S4.4")

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import ssl
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -46,12 +45,6 @@ async def test_takes_credentials_as_plain_headers_and_in_any_case(emulator, key)
     await client.close()
     shouting = {name.upper(): value for name, value in key.items()}
     client = await Client.ready(emulator, shouting)
-    await client.close()
-
-
-async def test_declines_compression(emulator, key):
-    client = await Client.ready(emulator, key, compression="deflate")
-    assert "Sec-WebSocket-Extensions" not in client.socket.response.headers
     await client.close()
 
 
@@ -129,56 +122,6 @@ async def test_ends_a_socket_at_the_end_of_its_life(started, key):
     emulator = await started(limits=Limits(lifetime_seconds=0.05, lifetime_close_code=1001))
     client = await Client.ready(emulator, key)
     assert await client.closed() == 1001
-
-
-async def test_answers_pings_and_closes(connect, key):
-    client = await connect(key)
-    async with asyncio.timeout(5):
-        await (await client.socket.ping(b"are you there"))
-    await client.socket.close(4001, "enough")
-    assert client.socket.close_code == 4001
-
-
-async def test_takes_fragmented_messages_and_refuses_broken_frames(connect, key):
-    client = await connect(key)
-    text = json.dumps({"type": "subscribe", "id": "s1", "channel": "/default/a", "authorization": key})
-    await client.socket.send([text[:10], text[10:50], text[50:]])
-    await client.expect(type="subscribe_success")
-    client.socket.transport.write(b"\xff\xff")
-    assert await client.closed() == 1002
-
-
-@pytest.mark.parametrize("padding", ["", "=", "=="])
-async def test_what_follows_the_upgrade_in_the_same_packet_is_not_lost(emulator, key, padding):
-    reader, writer = await asyncio.open_connection("127.0.0.1", emulator.port)
-    init = b'{"type":"connection_init"}'
-    frame = bytes([0x81, 0x80 | len(init), 0, 0, 0, 0]) + init
-    head = (
-        "GET /event/realtime HTTP/1.1\r\nHost: x\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-        f"Sec-WebSocket-Protocol: aws-appsync-event-ws,{encoded(key)}{padding}\r\n\r\n"
-    )
-    writer.write(head.encode() + frame)
-    async with asyncio.timeout(5):
-        answer = await reader.readuntil(b'{"type":"ka"}')
-    assert b"101 Switching Protocols" in answer
-    assert b"connection_ack" in answer
-    writer.close()
-
-
-async def test_speaks_plain_http_clearly(http):
-    assert (await http.get("/nothing")).status_code == 404
-    answer = await http.get("/event")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
-
-
-async def test_answers_what_is_no_http_and_closes(emulator):
-    reader, writer = await asyncio.open_connection("127.0.0.1", emulator.port)
-    writer.write(b"GARBAGE\r\n\r\n")
-    async with asyncio.timeout(5):
-        answer = await reader.read()
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    writer.close()
 
 
 @pytest.fixture

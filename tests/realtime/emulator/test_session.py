@@ -198,60 +198,6 @@ async def test_subscribe_error_meets_the_chosen_channel_only(connect, key, fault
     await client.subscribed("/default/b", "s2")
 
 
-async def test_handlers_may_refuse_a_publish_or_one_of_its_events(connect, http, key, fault):
-    client = await connect(key)
-    await client.subscribed("/default/a")
-    await fault("reject-event", index=1, message="not this one", count=1)
-    await client.publish("/default/a", "0", "1", "2")
-    reply = await client.until(type="publish_success")
-    assert [item["index"] for item in reply["successful"]] == [0, 2]
-    assert [(item["index"], item["code"], item["message"]) for item in reply["failed"]] == [(1, 400, "not this one")]
-    assert [f["event"] for f in client.frames if f["type"] == "data"] == ["0", "2"]
-    await fault("publish-error", errorType="Rejected")
-    answer = await http.post("/event", headers=key, json={"channel": "/default/a", "events": ["1"]})
-    assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (403, "Rejected")
-
-
-async def test_throttle_limits_operations(connect, http, key, fault):
-    client = await connect(key)
-    await fault("throttle")
-    await client.subscribe("/default/a")
-    assert (await client.expect(type="subscribe_error"))["errors"][0]["errorType"] == "LimitExceededError"
-    answer = await http.post("/event", headers=key, json={"channel": "/default/a", "events": ["1"]})
-    assert answer.status_code == 429
-
-
-@pytest.mark.parametrize(
-    ("about", "events"),
-    [
-        ({"kind": "lose", "count": 1}, ["2", "3"]),
-        ({"kind": "lose", "channel": "elsewhere"}, ["1", "2", "3"]),
-        ({"kind": "duplicate", "count": 1}, ["1", "1", "2", "3"]),
-        ({"kind": "shuffle", "count": 1}, ["2", "1", "3"]),
-        ({"kind": "array-event", "count": 1}, [["1"], "2", "3"]),
-        ({"kind": "oversize", "limit": 0}, []),
-        ({"kind": "settle", "delay": 60_000}, []),
-        ({"kind": "settle", "delay": 0}, ["1", "2", "3"]),
-    ],
-)
-async def test_faults_of_the_data(connect, key, fault, about, events):
-    client = await connect(key)
-    await client.subscribed("/default/a")
-    await fault(**about)
-    await client.publish("/default/a", "1", "2", "3")
-    await client.until(type="publish_success")
-    assert [f["event"] for f in client.frames if f["type"] == "data"] == events
-
-
-async def test_a_shuffled_event_that_nothing_overtakes_comes_a_little_later(connect, key, fault):
-    client = await connect(key)
-    await client.subscribed("/default/a")
-    await fault("shuffle")
-    await client.publish("/default/a", "1")
-    await client.expect(type="publish_success")
-    await client.expect(type="data", event="1")
-
-
 async def test_credentials_are_not_in_the_transcript(connect, emulator, token_of):
     auth = token_of("viewer")
     client = await connect(auth)

@@ -1,0 +1,87 @@
+"""Signatures made by botocore, checked by us."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from realtime.emulator.auth import Authorizer, Call, normalized
+from realtime.emulator.errors import ApiError
+from realtime.emulator.issuer import Issuer
+from realtime.emulator.options import Auth
+
+CONNECT = Call("connect", "/event", b"{}")
+SUBSCRIBE = Call("subscribe", "/event", b'{"channel":"/default/a"}')
+
+
+@pytest.fixture(scope="module")
+def issuer():
+    return Issuer("http://issuer.test", ttl=60)
+
+
+@pytest.fixture
+def authorizer(issuer):
+    return Authorizer(Auth(iam_keys={"AKIDEXAMPLE": "secret"}), issuer, "vortex-app")
+
+
+def signed(call, *, secret="secret", token=None, at=None, method="POST", monkeypatch=None):
+    """Return the authorization object that botocore's signer makes for a call."""
+    headers = {
+        "accept": "application/json, text/javascript",
+        "content-encoding": "amz-1.0",
+        "content-type": "application/json; charset=UTF-8",
+    }
+    request = AWSRequest(method, f"https://api.test{call.path}", headers=headers, data=call.body)
+    if at is not None:
+        stamp = at.strftime("%Y%m%dT%H%M%SZ")
+        monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *_: at.replace(tzinfo=None))
+        request.context["timestamp"] = stamp
+    SigV4Auth(Credentials("AKIDEXAMPLE", secret, token), "appsync", "eu-west-1").add_auth(request)
+    return normalized({**dict(request.headers.items()), "host": "api.test"})
+
+
+@pytest.mark.parametrize("token", [None, "session-token"])
+@pytest.mark.parametrize("call", [CONNECT, SUBSCRIBE])
+def test_takes_what_botocore_signs_with_and_without_a_session_token(authorizer, call, token):
+    assert authorizer.identify(signed(call, token=token), call).mode == "iam"
+
+
+def test_refuses_a_signature_over_another_body_path_or_secret(authorizer):
+    elsewhere = Call("connect", "/event/connect", b"{}")
+    for credentials in (signed(SUBSCRIBE), signed(elsewhere), signed(CONNECT, secret="other")):
+        with pytest.raises(ApiError, match="does not match"):
+            authorizer.identify(credentials, CONNECT)
+
+
+def test_refuses_an_unknown_access_key(issuer):
+    with pytest.raises(ApiError) as error:
+        Authorizer(Auth(), issuer, "vortex-app").identify(signed(CONNECT), CONNECT)
+    assert error.value.error_type == "UnrecognizedClientException"
+
+
+@pytest.mark.parametrize("minutes", [-6, 6])
+def test_refuses_a_signature_from_another_time(authorizer, minutes, monkeypatch):
+    at = datetime.now(UTC) + timedelta(minutes=minutes)
+    with pytest.raises(ApiError, match="five minutes"):
+        authorizer.identify(signed(CONNECT, at=at, monkeypatch=monkeypatch), CONNECT)
+
+
+@pytest.mark.parametrize("name", ["authorization", "x-amz-date"])
+def test_refuses_signatures_that_are_none(authorizer, name):
+    with pytest.raises(ApiError):
+        authorizer.identify({**signed(CONNECT), name: "AWS4-HMAC-SHA256 nonsense"}, CONNECT)
+
+
+def test_html_escaping_breaks_signatures_of_bodies_with_angle_brackets_only(issuer):
+    auth = Auth(iam_keys={"AKIDEXAMPLE": "secret"}, html_escapes_signed_body=True)
+    authorizer = Authorizer(auth, issuer, "vortex-app")
+    plain, angled = (
+        Call("publish", "/event", msgspec.json.encode({"channel": "/default/a", "events": [event]}))
+        for event in ('"x"', '"<x>"')
+    )
+    assert authorizer.identify(signed(plain), plain).mode == "iam"
+    with pytest.raises(ApiError):
+        authorizer.identify(signed(angled), angled)
