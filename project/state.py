@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from django.core.exceptions import ImproperlyConfigured
+
 # A socket's path must fit sockaddr_un.sun_path: 108 bytes on Linux, 104 on macOS, the final zero included.
 SOCKET_PATH_LIMIT = 103
 
@@ -17,19 +19,27 @@ def kept_secret(path: Path, make: Callable[[], str]) -> str:
 
     Several processes may start at once: each writes its own file and only one can be linked to the name.
     """
-    if path.exists():
+    try:
+        if not path.exists():
+            _make(path, make())
         return path.read_text().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"STATE_DIR={path.parent}: {error.strerror}. Name a folder that this process may write to."
+        ) from error
+
+
+def _make(path: Path, secret: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # readable by its owner alone
     with open(descriptor, "w") as file:
-        file.write(make())
+        file.write(secret)
     try:
         os.link(draft, path)
     except FileExistsError:
         pass  # another process was first: its secret is the one
     finally:
         os.unlink(draft)
-    return path.read_text().strip()
 
 
 def socket_path(state_dir: Path) -> Path:

@@ -28,8 +28,8 @@ LOOPBACK_NAMES = ("localhost", LOOPBACK, "[::1]")
 DRAIN_SECONDS = 2  # nobody wants to wait longer for Ctrl-C
 
 
-class StaticFilesFailed(Exception):
-    """`collectstatic` ended with an error."""
+class NotPrepared(Exception):
+    """Something that has to be done before the parts start has failed; the text says what, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Demo:
         self._endpoints: dict[str, str] = {}
         self._emulator_port = 0
         self._emulator_ready = asyncio.Event()
-        self._worker_port = _free_port()
+        self._worker_port = free_port()
         self.record = options.state_dir / "demo.json"
 
     def valkey(self, socket_path: Path) -> Part:
@@ -114,7 +114,7 @@ class Demo:
         """Gather and hash the static files for the web part, which runs without `DEBUG`.
 
         Raises:
-            StaticFilesFailed: with what the command said.
+            NotPrepared: with what the command said.
         """
         process = await asyncio.create_subprocess_exec(
             *self._manage("collectstatic", "--noinput", "--verbosity", "0"),
@@ -129,7 +129,7 @@ class Demo:
             await process.wait()
             raise
         if process.returncode:
-            raise StaticFilesFailed(f"The static files could not be collected:\n{said.decode()}")
+            raise NotPrepared(f"The static files could not be collected:\n{said.decode()}")
 
     def write_record(self, supervisor: Supervisor) -> None:
         """Write who is who, for the `fault` command and for tests; in one step, so no reader sees half of it."""
@@ -183,7 +183,8 @@ class Demo:
         }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on, just now."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]

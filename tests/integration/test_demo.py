@@ -93,6 +93,24 @@ def test_a_taken_port_is_named_with_what_to_do(fresh):
     assert "PORT=" in fresh.said()
 
 
+@pytest.mark.parametrize("port", ["eighty", "70000", "-1"])
+def test_what_is_no_port_is_bad_use(fresh, port):
+    fresh.port = port
+    fresh.start()
+    until(lambda: fresh.ended, "the end")
+    assert fresh.interrupt() == 2
+    assert "is not a port" in fresh.said() or "expected one argument" in fresh.said()
+
+
+def test_a_database_that_is_away_is_named_with_what_to_do(fresh, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+    fresh.start()
+    until(lambda: fresh.ended, "the end")
+    assert fresh.interrupt() == 1
+    assert "Check DATABASE_URL." in fresh.said()
+    assert "Traceback" not in fresh.said()
+
+
 def test_two_demos_do_not_share_a_state_folder(demo):
     second = DemoProcess(demo.state_dir).start()
     until(lambda: second.ended, "the end")

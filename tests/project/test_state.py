@@ -4,6 +4,9 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
 from project.state import SOCKET_PATH_LIMIT, kept_secret, socket_path
 
 
@@ -24,6 +27,12 @@ def test_processes_that_start_together_agree_on_one_secret(tmp_path):
         secrets = pool.map(lambda n: kept_secret(tmp_path / "key", lambda: str(n)), range(8))
     assert len(set(secrets)) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_folder_that_cannot_be_used_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ImproperlyConfigured, match=r"STATE_DIR=.*file.*Name a folder"):
+        kept_secret(tmp_path / "file" / "key", lambda: "s")
 
 
 def test_the_socket_is_in_the_state_folder(tmp_path):

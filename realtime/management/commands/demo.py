@@ -7,7 +7,7 @@ import fcntl
 import os
 import signal
 import socket
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,14 +15,15 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from project.state import socket_path
-from realtime.demo import Demo, DemoOptions, StaticFilesFailed
+from realtime.demo import Demo, DemoOptions, NotPrepared, free_port
 from realtime.management.base import ExampleCommand
 from realtime.supervisor import PartFailed, Supervisor
 
 NAME_WIDTH = 8
+LAST_PORT = 65_535
 
 
 class Command(ExampleCommand):
@@ -36,14 +37,16 @@ class Command(ExampleCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         given = os.environ.get
         parser.add_argument("--host", default=given("HOST", "127.0.0.1"), help="listen here (HOST)")
-        parser.add_argument("--port", type=int, default=given("PORT", "8000"), help="and on this port (PORT)")
+        parser.add_argument(
+            "--port", type=_port, default=given("PORT", "8000"), help="and on this port, 0 for a free one (PORT)"
+        )
         parser.add_argument("--devices", type=int, default=given("DEVICES", "240"), help="devices (DEVICES)")
         parser.add_argument("--rate", type=float, default=given("RATE", "4"), help="changes a second (RATE)")
 
     def handle(self, *args: Any, **given: Any) -> None:
         options = DemoOptions(
             host=given["host"],
-            port=given["port"],
+            port=given["port"] or free_port(),
             devices=given["devices"],
             rate=given["rate"],
             state_dir=settings.STATE_DIR,
@@ -57,7 +60,7 @@ class Command(ExampleCommand):
             problems: list[str] = []
             try:
                 asyncio.run(self._run(options))
-            except* (PartFailed, StaticFilesFailed) as group:
+            except* (PartFailed, NotPrepared) as group:
                 problems = [str(error) for error in _leaves(group)]
         if problems:
             raise CommandError("\n".join(problems))
@@ -122,9 +125,13 @@ def _leaves(group: BaseExceptionGroup[Exception]) -> list[BaseException]:
 def _prepare_database() -> None:
     from dashboard.demo import seed
 
-    call_command("migrate", interactive=False, verbosity=0)
-    seed()
-    connections.close_all()
+    try:
+        call_command("migrate", interactive=False, verbosity=0)
+        seed()
+    except DatabaseError as error:
+        raise NotPrepared(f"The database cannot be used: {error}. Check DATABASE_URL.") from error
+    finally:
+        connections.close_all()
 
 
 def _stop_signal(supervisor: Supervisor) -> asyncio.Future[None]:
@@ -153,6 +160,12 @@ def _only_one(path: Path) -> IO[str]:
             f"A demo is already running on {path.parent}. Stop it, or set STATE_DIR to another folder."
         ) from error
     return lock
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > LAST_PORT:
+        raise ArgumentTypeError(f"{text!r} is not a port: it is a number up to {LAST_PORT}")
+    return int(text)
 
 
 def _check_port(host: str, port: int) -> None:
