@@ -1,9 +1,9 @@
 """One a process: it hears each entry once, whatever the number of sessions, and never trusts what it hears.
 
-The hub is a single member of the channel layer. It joins the group of every topic that a session here has, and
-hands what it hears to those sessions. The layer may lose anything, so once a second one look at the database says
-where the topics really stand: the loss of a quiet topic's last entry, a revocation and a restored database are found
-within about a second. While Valkey is away those looks are the feed.
+The hub listens to the group of every topic that a session here has, and hands what it hears to those sessions. The
+layer may lose anything, so once a second one look at the database says where the topics really stand: the loss of a
+quiet topic's last entry, a revocation and a restored database are found within about a second. While Valkey is away
+those looks are the feed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 from django.db import DatabaseError
 from django.db.models import Max
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from realtime import demand, feed, groups, history
 from realtime.database import DatabaseThread
@@ -28,6 +26,7 @@ from realtime.delivery.batch import Batch
 from realtime.delivery.connection import Connection
 from realtime.delivery.continuity import Repair
 from realtime.delivery.envelope import Close, Frame, RequestId
+from realtime.delivery.listening import AWAY, Hear, Listener, Report
 from realtime.delivery.run import runs
 from realtime.events import Entry, Head
 from realtime.models import Worker
@@ -38,8 +37,8 @@ logger = logging.getLogger("realtime.delivery.hub")
 LOOK_EVERY = 1.0
 """Seconds between two looks at the database."""
 
-PULSE_DEADLINE = 2.0
-"""Seconds within which what we send to ourselves, or to a group we joined, must come back."""
+JOIN_DEADLINE = 2.0
+"""Seconds that a session's beginning waits for Valkey; without it the looks bring what is missing."""
 
 WORKER_SILENT_AFTER = 10_000_000
 """Microseconds without a beat of any worker after which browsers are told."""
@@ -47,40 +46,28 @@ WORKER_SILENT_AFTER = 10_000_000
 FIRST_MOVE_AFTER, MOVES_PER_SECOND = 0.25, 200
 """Seconds until the first session of a process that leaves comes back, and how many come back in a second."""
 
-AWAY = (RedisError, OSError, asyncio.TimeoutError)
-
-
-class _Group:
-    """The sessions here that have one topic, and whether the layer is known to bring it to us."""
-
-    __slots__ = ("connections", "joined")
-
-    def __init__(self) -> None:
-        self.connections: set[Connection] = set()
-        self.joined = asyncio.Event()
+Listen = Callable[[Hear, Report], Listener]
 
 
 class Hub:
     """The meeting place of this process's sessions with the feed. ``start`` it in the loop that serves them."""
 
-    def __init__(self, layer: Any, redis: Redis, database: DatabaseThread, product: Product) -> None:
-        self._layer = layer
+    def __init__(self, listen: Listen, redis: Redis, database: DatabaseThread, product: Product) -> None:
+        """``listen`` makes the listener, given what to call with a message and with a change of the path."""
+        self._listener = listen(self.hear, self.report_path)
         self._redis = redis
         self._database = database
         self._states = DatabaseThread("delivery-state")
         self._product = product
         self.draining = False
-        self._channel = ""
-        self._groups: dict[str, _Group] = {}
-        self._members: set[str] = set()
-        self._membership = asyncio.Event()
-        self._probes: dict[str, asyncio.Future[None]] = {}
-        self._repairs: dict[Repair, set[Connection]] = {}
+        self._by_topic: dict[str, set[Connection]] = {}
         self._topics: dict[Connection, set[str]] = {}
+        self._repairs: dict[Repair, set[Connection]] = {}
         self._announced: set[int] = set()
         self._arrival = asyncio.Event()
         self._heads: Batch[str, Head] = Batch(self._read_heads)
         self._path_ok = True
+        self._believe_head = False
         self._database_ok = True
         self._upstream: envelope.Upstream | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,9 +76,8 @@ class Hub:
         """Begin to listen, to look and to announce, once. Neither Valkey nor the database need be there yet."""
         if self._tasks:
             return
-        for part in (self._keep_membership, self._keep_pulse, self._keep_looking, self._keep_announcing):
+        for part in (self._listener.run, self._keep_looking, self._keep_announcing):
             self._spawn(_keep(part))
-        self._membership.set()
 
     async def stop(self) -> None:
         """End all tasks and the connections that belong to the hub."""
@@ -123,11 +109,13 @@ class Hub:
         self._topics.setdefault(connection, set()).update(names)
         if connection.user_id not in self._announced:
             self._arrival.set()
-        joining = [self._enter(connection, name) for name in names]
+        for name in names:
+            self._by_topic.setdefault(name, set()).add(connection)
+            self._listener.enter(groups.topic(name))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PULSE_DEADLINE if self._path_ok else 0):
-                for group in joining:
-                    await group.joined.wait()
+            async with asyncio.timeout(JOIN_DEADLINE if self._path_ok else 0):
+                for name in names:
+                    await self._listener.entered(groups.topic(name))
         found = await asyncio.gather(*(self._heads.ask(name) for name in names))
         return {name: head for name, head in zip(names, found, strict=True) if head is not None}
 
@@ -135,12 +123,10 @@ class Hub:
         """Bring these topics to the connection no more."""
         for topic in topics:
             self._topics[connection].discard(topic)
-            group = self._groups.get(topic)
-            if group is not None:
-                group.connections.discard(connection)
-                if not group.connections:
-                    del self._groups[topic]
-                    self._membership.set()
+            connections = self._by_topic.get(topic, set())
+            connections.discard(connection)
+            if not connections and self._by_topic.pop(topic, None) is not None:
+                self._listener.leave(groups.topic(topic))
 
     def forget(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
@@ -173,68 +159,30 @@ class Hub:
             connection.tell(envelope.Moving(after_ms=round(after * 1000)), "moving")
             connection.close(Close.MOVING)
 
-    # ── Membership ────────────────────────────────────────────────────────────────────────────────────────
+    # ── What is heard ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _enter(self, connection: Connection, topic: str) -> _Group:
-        group = self._groups.get(topic)
-        if group is None:
-            group = self._groups[topic] = _Group()
-            self._membership.set()
-        group.connections.add(connection)
-        return group
-
-    async def _keep_membership(self) -> None:
-        """Bring the groups we are in to those that sessions need, one change after the other."""
-        while True:
-            await self._membership.wait()
-            self._membership.clear()
-            try:
-                await self._change_membership()
-            except AWAY as exc:
-                self._set_path(ok=False, why=exc)
-                await asyncio.sleep(LOOK_EVERY)
-                self._membership.set()
-
-    async def _change_membership(self) -> None:
-        if not self._channel:
-            self._channel = await self._layer.new_channel()
-            self._spawn(_keep(self._listen))
-        for topic in self._members - self._groups.keys():
-            await self._layer.group_discard(groups.topic(topic), self._channel)
-            self._members.discard(topic)
-        entering = [topic for topic in self._groups if topic not in self._members]
-        for topic in entering:
-            await self._layer.group_add(groups.topic(topic), self._channel)
-        await asyncio.gather(*(self._see_joined(topic) for topic in entering))
-
-    async def _see_joined(self, topic: str) -> None:
-        """Wait until a message to the group comes back: ``group_add`` itself does not wait for the subscription."""
-        await self._round_trip(lambda message: groups.send(self._layer, groups.topic(topic), message))
-        self._members.add(topic)
-        if topic in self._groups:
-            self._groups[topic].joined.set()
-
-    # ── The layer ─────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _listen(self) -> None:
-        while True:
-            self._hear(await self._layer.receive(self._channel))
-
-    def _hear(self, message: Mapping[str, Any]) -> None:
-        if message["type"] == groups.FEED_PROBE:
-            probe = self._probes.pop(message["token"], None)
-            if probe is not None and not probe.done():
-                probe.set_result(None)
-        elif message["type"] == groups.FEED_ENTRIES:
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """Take a message of the layer."""
+        if message["type"] == groups.FEED_ENTRIES:
             self._hand_out(message["topic"], message["epoch"], message["entries"])
 
+    def report_path(self, ok: bool, why: str) -> None:
+        """Note that the layer's messages come again, or come no more."""
+        self._path_ok = ok
+        self._believe_head = True
+        if ok:
+            logger.info("Valkey answers: changes come at once again")
+        else:
+            logger.warning("Valkey does not answer (%s): changes come with each second's look", why)
+        self._tell_all(envelope.Path(layer="ok" if ok else "down"), "path")
+
     def _hand_out(self, topic: str, epoch: str, rows: Sequence[tuple[int, int, str, bytes]]) -> None:
-        group = self._groups.get(topic)
-        if group is None:
+        connections = self._by_topic.get(topic)
+        if connections is None:
             return
         entries = [Entry(topic, epoch, offset, key, priority, body) for offset, priority, key, body in rows]
         for run in runs(entries):
-            for connection in tuple(group.connections):
+            for connection in tuple(connections):
                 self._guarded(connection, connection.deliver, run)
 
     def _guarded(self, connection: Connection, call: Callable[..., None], *args: Any, **options: Any) -> None:
@@ -245,40 +193,6 @@ class Hub:
             logger.exception("a session failed and is closed")
             connection.close(Close.FAILED)
 
-    async def _round_trip(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
-        """Send a probe and wait until it comes back; raises what the layer raises, or TimeoutError."""
-        token = secrets.token_hex(8)
-        back = self._probes[token] = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(PULSE_DEADLINE):
-                await send(groups.probe_message(token))
-                await back
-        finally:
-            self._probes.pop(token, None)
-
-    async def _keep_pulse(self) -> None:
-        """Send ourselves a message each second: when it does not come back, the layer is not to be trusted."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            if not self._channel:
-                continue
-            try:
-                await self._round_trip(lambda message: self._layer.send(self._channel, message))
-            except AWAY as exc:
-                self._set_path(ok=False, why=exc)
-            else:
-                self._set_path(ok=True)
-
-    def _set_path(self, *, ok: bool, why: BaseException | None = None) -> None:
-        if ok == self._path_ok:
-            return
-        self._path_ok = ok
-        if ok:
-            logger.info("Valkey answers: changes come at once again")
-        else:
-            logger.warning("Valkey does not answer (%s): changes come with each second's look", why or "no message")
-        self._tell_all(envelope.Path(layer="ok" if ok else "down"), "path")
-
     # ── The database ──────────────────────────────────────────────────────────────────────────────────────
 
     async def _keep_looking(self) -> None:
@@ -287,16 +201,18 @@ class Hub:
             if not self._topics:
                 continue
             try:
-                heads, beat = await self._database.run(self._look, list(self._groups))
+                heads, beat = await self._database.run(self._look, list(self._by_topic))
             except DatabaseError as exc:
                 if self._database_ok:
                     logger.warning("the database does not answer: revocations and losses are not seen (%s)", exc)
                 self._database_ok = False
                 continue
             self._database_ok = True
+            trusted = self._path_ok and not self._believe_head
+            self._believe_head = False
             self._note_workers(beat)
             for connection in tuple(self._topics):
-                self._guarded(connection, connection.look, heads, trusted=self._path_ok)
+                self._guarded(connection, connection.look, heads, trusted=trusted)
 
     @staticmethod
     def _look(topics: Sequence[str]) -> tuple[dict[str, Head], int]:
@@ -336,7 +252,7 @@ class Hub:
         wanted = (repair.topic, repair.epoch, repair.after)
         if self._path_ok:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PULSE_DEADLINE):
+                async with asyncio.timeout(JOIN_DEADLINE):
                     return await history.read_since(self._redis, self._database, *wanted, repair.upto)
         limit = min(repair.upto - repair.after, history.READ_LIMIT)
         return await self._database.run(feed.read, *wanted, limit)
@@ -363,7 +279,7 @@ class Hub:
             self._arrival.clear()
             users = {connection.user_id for connection in self._topics}
             try:
-                async with asyncio.timeout(PULSE_DEADLINE):
+                async with asyncio.timeout(JOIN_DEADLINE):
                     await demand.announce(self._redis, users)
                 self._announced = users
             except AWAY as exc:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from channels.layers import get_channel_layer
 
 from realtime import config, product, valkey
 from realtime.database import DatabaseThread
-from realtime.delivery import http
+from realtime.delivery import http, listening
 from realtime.delivery.admission import Admission
 from realtime.delivery.connection import Live
 from realtime.delivery.hub import Hub
@@ -26,9 +26,11 @@ SOCKET_DOORS = {"/ws/live/": websocket}
 @cache
 def live() -> Live:
     """Return what this process's doors share. It begins to live with the first request, in that one's loop."""
-    limits = _limits(config.load().delivery)
+    configuration = config.load()
+    limits = _limits(configuration.delivery)
     database = DatabaseThread("delivery")
-    hub = Hub(get_channel_layer(), valkey.connect(), database, product.load())
+    listen = partial(listening.listener, get_channel_layer(), configuration.valkey)
+    hub = Hub(listen, valkey.connect(), database, product.load())
     return Live(hub=hub, admission=Admission(database), occupancy=Occupancy(limits), limits=limits)
 
 

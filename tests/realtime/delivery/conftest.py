@@ -33,9 +33,17 @@ def started(valkey, transactional_db):
         assert web.stop() == web.expected_status, "\n".join(web.log)
 
 
+@pytest.fixture(scope="session")
+def shared_server(django_db_setup, valkey_server):
+    web = WebProcess().start()
+    yield web
+    assert web.stop() == 0, "\n".join(web.log)
+
+
 @pytest.fixture
-def server(started):
-    return started()
+def server(shared_server, valkey, transactional_db):
+    """A web process that other tests used and will use: leave it as it was."""
+    return shared_server
 
 
 @pytest.fixture

@@ -80,7 +80,9 @@ async def test_a_client_that_never_reads_again_is_let_go(viewers_session, topic,
 
 
 @pytest.mark.feature("S1.15")
-async def test_told_to_leave_it_sends_everybody_away_and_exits_cleanly(server, browser):
+async def test_told_to_leave_it_sends_everybody_away_and_exits_cleanly(viewers_session, started):
+    server = started()
+    browser = Browser(server, viewers_session)
     async with browser.socket() as socket, browser.stream() as stream:
         await socket.next()
         await stream.next()
@@ -128,3 +130,16 @@ async def test_requests_in_pieces_and_connections_that_end_at_once_do_no_harm(se
     async with browser.socket() as again:
         assert (await again.next())["type"] == "hello"
     assert not [line for line in server.log if "Traceback" in line]
+
+
+async def test_it_starts_without_valkey_and_database_and_says_so_in_a_line_each(valkey, started, tmp_path):
+    await asyncio.to_thread(valkey.kill)
+    server = started(DATABASE_URL=f"sqlite:///{tmp_path}/missing/db.sqlite3")
+    (tmp_path / "missing").rmdir()
+    server.says("The valkey is away")
+    server.says("The database is away")
+    answer = await Browser(server, "some-session").get("/live/snapshot/")
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert answer.headers["retry-after"]
+    async with Browser(server, "some-session").socket() as socket:
+        assert await socket.ending() == 4013
