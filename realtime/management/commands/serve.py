@@ -1,38 +1,27 @@
-"""The web process."""
+"""The web process: pages and live feed."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from realtime import config
-from realtime.delivery.routing import live
+from realtime.management.base import ExampleCommand
 
-EXAMPLES = """\
-Examples:
-  manage.py serve                              pages and live feed on 127.0.0.1:8000
+
+class Command(ExampleCommand):
+    help = (
+        "Serves the pages and the live feed. On SIGTERM it stops accepting, tells each live session when to come "
+        "back, and exits with status 0."
+    )
+    examples = """\
+  manage.py serve                              on 127.0.0.1:8000
   manage.py serve --host 0.0.0.0 --port 80     for everybody
-  manage.py serve --port 0                     on a free port, which is printed
-
-On SIGTERM the process stops accepting, tells each live session when to come back, and exits with status 0.
-"""
-
-
-class Command(BaseCommand):
-    """Composes the server; what it does is in realtime.delivery."""
-
-    help = "Serve the pages and the live feed."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        from argparse import RawDescriptionHelpFormatter
-
-        parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.formatter_class = RawDescriptionHelpFormatter
-        parser.epilog = EXAMPLES
-        return parser
+  manage.py serve --port 0                     on a free port, which is printed"""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -47,11 +36,10 @@ class Command(BaseCommand):
             _application(),
             host,
             port,
-            started=self._say_started,
+            started=self._begin,
             leave=_leave,
             patience=settings.drain,
             frame_bytes=settings.frame_bytes,
-            trust_proxy=config.load().trust_proxy,
         )
         try:
             server.serve()
@@ -62,9 +50,17 @@ class Command(BaseCommand):
         # Daphne 4.2 ends in a segmentation fault on Python 3.11 if the interpreter takes down an open stream.
         os._exit(0)
 
-    def _say_started(self, host: str, port: int) -> None:
+    def _begin(self, host: str, port: int) -> None:
         self.stdout.write(f"Fleetlight listens on http://{host}:{port}/")
         self.stdout.flush()
+        self._problems = asyncio.ensure_future(self._say_problems())
+
+    async def _say_problems(self) -> None:
+        """Say in a line each what is away. It is no reason not to start: all of it is tried again."""
+        from project.asgi import health
+
+        for name, problem in (await health.problems()).items():
+            self.stderr.write(f"The {name} is away ({problem}). It is tried again; /readyz tells when it is there.")
 
 
 def _application() -> Any:
@@ -75,6 +71,7 @@ def _application() -> Any:
 
 async def _leave() -> None:
     from project.asgi import health
+    from realtime.delivery.routing import live
 
     health.draining = True
     live().hub.drain()
