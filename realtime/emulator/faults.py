@@ -11,9 +11,11 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
+from websockets.exceptions import WebSocketException
+from websockets.frames import Close
 
 Kind = Literal[
     # towards new connections
@@ -65,7 +67,7 @@ class Fault(msgspec.Struct, rename={"error_type": "errorType", "seconds": "for"}
     operation: Literal["subscribe", "unsubscribe", "publish"] | None = None
     count: int | None = None
     seconds: float | None = None
-    status: int = 503
+    status: Annotated[int, msgspec.Meta(ge=0, le=599)] = 503
     code: int | None = None
     reason: str = ""
     delay: int = 1000
@@ -164,4 +166,16 @@ def decode_faults(data: bytes) -> list[Fault]:
         faults = msgspec.json.decode(data, type=Fault | list[Fault])
     except msgspec.DecodeError as error:
         raise FaultError(f"{error}; kinds are: {', '.join(KINDS)}") from error
-    return faults if isinstance(faults, list) else [faults]
+    faults = faults if isinstance(faults, list) else [faults]
+    for fault in faults:
+        _check_close(fault)
+    return faults
+
+
+def _check_close(fault: Fault) -> None:
+    if fault.code is None:
+        return
+    try:
+        Close(fault.code, fault.reason).check()
+    except WebSocketException as error:
+        raise FaultError(f"code {fault.code} cannot stand in a close frame") from error

@@ -24,6 +24,9 @@ MAX_HEAD = 64 * 1024
 MAX_BODY = 4 * 1024 * 1024
 
 
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request; header names are in lower case, ``peer`` is the client's address."""
@@ -42,7 +45,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer; ``delay`` seconds pass before it is sent. Status 0 resets the connection instead."""
+    """One answer; ``delay`` seconds pass before it is sent. A status below 200 resets the connection instead."""
 
     status: int = 200
     body: bytes = b""
@@ -166,7 +169,7 @@ class HttpConnection(asyncio.Protocol):
             self._send(response)
 
     def _send(self, response: Response) -> None:
-        if response.status == 0:
+        if response.status < HTTPStatus.OK:
             self._transport.abort()
             return
         if self._transport.is_closing():
@@ -183,7 +186,7 @@ class HttpConnection(asyncio.Protocol):
         head = h11.Response(
             status_code=response.status,
             headers=[*headers, *response.headers.items()],
-            reason=HTTPStatus(response.status).phrase,
+            reason=REASONS.get(response.status, ""),
         )
         parts = [self._h11.send(head), self._h11.send(h11.Data(data=response.body))]
         parts.append(self._h11.send(h11.EndOfMessage()))

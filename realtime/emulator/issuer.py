@@ -68,9 +68,7 @@ class Issuer:
         self._kept = _load(path)
         self._expired: dict[str, int] = {}
         # The check takes most of the start, and the key is one that we made.
-        private = serialization.load_pem_private_key(
-            self._kept.key.encode(), None, unsafe_skip_rsa_key_validation=True
-        )
+        private = serialization.load_pem_private_key(self._kept.key.encode(), None, unsafe_skip_rsa_key_validation=True)
         assert isinstance(private, rsa.RSAPrivateKey)
         self._private = private
         self._public = private.public_key()

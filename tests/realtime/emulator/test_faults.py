@@ -86,7 +86,15 @@ def test_reads_one_or_several_by_their_wire_names():
     assert len(decode_faults(b'[{"kind":"drop"},{"kind":"stall"}]')) == 2
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", b'{"kind":"nonsense"}', b'{"kind":"drop","fro":2}'])
+@pytest.mark.parametrize(
+    "text", [b"", b"{}", b'{"kind":"nonsense"}', b'{"kind":"drop","fro":2}', b'{"kind":"refuse","status":600}']
+)
 def test_what_cannot_be_read_is_refused_with_the_kinds_there_are(text):
     with pytest.raises(FaultError, match="half-open"):
         decode_faults(text)
+
+
+@pytest.mark.parametrize("code", [0, 999, 1005, 1006, 5000])
+def test_a_close_code_that_cannot_be_sent_is_refused(code):
+    with pytest.raises(FaultError, match=str(code)):
+        decode_faults(b'{"kind":"drop","code":%d}' % code)

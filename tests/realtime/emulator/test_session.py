@@ -7,9 +7,13 @@ import time
 
 import pytest
 import websockets
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from realtime.emulator.events import EventsSession
 from realtime.emulator.faults import Fault
-from realtime.emulator.options import Limits
+from realtime.emulator.graphql import GraphQLSession
+from realtime.emulator.options import DEFAULT_API_KEY, Limits
 
 from .client import Client, encoded
 
@@ -30,7 +34,7 @@ async def status_of_upgrade(emulator, auth):
     return error.value.response.status_code
 
 
-@pytest.mark.parametrize("status", [401, 403, 429, 503])
+@pytest.mark.parametrize("status", [401, 403, 429, 503, 599])
 async def test_refuse_answers_the_upgrade_with_a_status_as_often_as_told(emulator, key, fault, status):
     await fault("refuse", status=status, count=2)
     assert await status_of_upgrade(emulator, key) == status
@@ -207,3 +211,61 @@ async def test_credentials_are_not_in_the_transcript(connect, emulator, token_of
     records, _ = emulator.api.transcript.since(0)
     assert auth["Authorization"] not in str(records)
     assert encoded(auth) not in str(records)
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=6,
+)
+MESSAGE = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["connection_init", "subscribe", "unsubscribe", "publish", "start", "stop"]) | JUNK,
+        "id": st.sampled_from(["s1", "s2"]) | JUNK,
+        "channel": st.sampled_from(["/default/a", "/default/*"]) | JUNK,
+        "events": st.lists(st.sampled_from(["1", "{"]) | JUNK, max_size=6) | JUNK,
+        "authorization": st.just({"x-api-key": DEFAULT_API_KEY}) | JUNK,
+        "payload": st.fixed_dictionaries({}, optional={"data": JUNK, "extensions": JUNK}) | JUNK,
+    },
+)
+
+
+@pytest.mark.parametrize("session_class", [EventsSession, GraphQLSession])
+async def test_no_message_whatsoever_breaks_a_session(emulator, session_class):
+    socket = Sink()
+
+    @settings(max_examples=300, deadline=None, database=None)
+    @given(st.lists(MESSAGE | JUNK, max_size=8), st.binary(max_size=20))
+    def check(messages, noise):
+        session = session_class(emulator.api, socket, None)
+        session.received(b'{"type":"connection_init"}')
+        for message in messages:
+            session.received(json.dumps(message).encode())
+        session.received(noise)
+        session.closed(None)
+        assert emulator.api.sessions == {}
+
+    check()
+    written = len(socket.texts)
+    emulator.api.broker.publish("/default/a", "1")
+    assert len(socket.texts) == written, "no subscription outlives its session"
+
+
+class Sink:
+    """A socket that keeps what is written to it."""
+
+    open = True
+    frozen = False
+
+    def __init__(self):
+        self.texts = []
+
+    def send(self, message):
+        self.texts.append(json.dumps(message).encode())
+
+    def send_text(self, text):
+        self.texts.append(text)
+
+    def close(self, *_):
+        pass
