@@ -39,7 +39,7 @@ class Sink:
 
     def heard(self, now: float) -> None:
         """A frame came. Cheap, because it is called for each one."""
-        self.heard_at = now
+        self.heard_at = self._manager.heard_at = now
         if self._manager.suspect:
             self.post(Trigger.HEARD)
 
@@ -55,7 +55,11 @@ class Connector(Protocol):
 
 
 class Manager:
-    """Keeps one link alive. All methods but ``stop`` return at once; call them in the loop."""
+    """Keeps one link alive. All methods but ``stop`` return at once; call them in the loop.
+
+    ``name`` is who the link speaks for, the authority of its first credentials. ``heard_at`` is when the last frame
+    came, in monotonic seconds, whichever session heard it.
+    """
 
     def __init__(self, connector: Connector, policy: Policy, clock: Clock, rng: Random, name: str = "") -> None:
         self._connector = connector
@@ -64,12 +68,13 @@ class Manager:
         self._rng = rng
         self._log = logging.LoggerAdapter(logger, {"link": name})
         self._name = name
-        self._model = Model(since=clock.monotonic())
+        self._model = Model(since=clock.monotonic(), authority=name)
         self._mailbox: deque[Event] = deque()
         self._draining = False
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._sink: Sink | None = None
+        self.heard_at: float | None = None
         self._timer: Handle | None = None
         self._timer_at: float | None = None
         self._listeners: list[Callable[[Snapshot], None]] = []
@@ -84,13 +89,8 @@ class Manager:
     def suspect(self) -> bool:
         return self._model.health is Health.SUSPECT
 
-    @property
-    def heard_at(self) -> float | None:
-        """When the current session's last frame came, in monotonic seconds."""
-        return self._sink.heard_at if self._sink else None
-
     def listen(self, listener: Callable[[Snapshot], None]) -> None:
-        """Call ``listener`` with every snapshot, in order, none left out. It must return at once and not raise."""
+        """Call ``listener`` with every snapshot, in order, none left out. It must return at once."""
         self._listeners.append(listener)
 
     def watch(self) -> Watcher:
@@ -127,13 +127,14 @@ class Manager:
 
     def woke(self, gap: float) -> None:
         """The machine slept for ``gap`` seconds."""
-        self.post(Event(Trigger.WOKE, seconds=gap))
+        self.post(Event(Trigger.WOKE, seconds=gap, heard=self._session_heard_at()))
 
     async def stop(self, reason: str = "stopped") -> None:
-        """Stop for good, until ``start``; returns when no task, timer or socket is left."""
+        """Stop for good, until ``start``; returns when no task, timer or socket of before is left."""
         self.post(Event(Trigger.STOP, text=reason))
-        while self._ending:
-            await asyncio.wait(set(self._ending))
+        ending = set(self._ending)
+        if ending:
+            await asyncio.wait(ending)
 
     # ── The mailbox ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -148,7 +149,7 @@ class Manager:
                 self._handle(self._mailbox.popleft())
         finally:
             self._draining = False
-        self._arm()
+            self._arm()
 
     def _handle(self, event: Event) -> None:
         now = self._clock.monotonic()
@@ -164,7 +165,10 @@ class Manager:
     def _publish(self, current: Snapshot) -> None:
         self._log.debug("= %s %s %s", self._name, current.state.value, current.reason)
         for listener in self._listeners:
-            listener(current)
+            try:
+                listener(current)
+            except Exception:
+                self._log.exception("a listener of link %s failed: the link goes on", self._name)
 
     # ── Sessions ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,8 +214,11 @@ class Manager:
         due = sorted((t for t in self._model.timers if t.deadline <= now), key=lambda t: (t.deadline, t.token))
         for timer in due:
             session = timer.session or None
-            self.post(Event(timer.kind.value, session, token=timer.token, heard=self.heard_at))
+            self.post(Event(timer.kind.value, session, token=timer.token, heard=self._session_heard_at()))
         self._arm()
+
+    def _session_heard_at(self) -> float | None:
+        return self._sink.heard_at if self._sink else None
 
 
 class Watcher:

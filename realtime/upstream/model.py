@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from realtime.upstream.states import State, Trigger
@@ -29,6 +30,9 @@ class TimerKind(Enum):
 MANAGER = 0
 """The session id of timers that belong to the manager itself."""
 
+FIRINGS = frozenset(kind.value for kind in TimerKind)
+"""The triggers that only the firing of a timer of the model may cause."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timer:
@@ -52,27 +56,34 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One session: its id, when it was dialled, and what the service said of time-outs."""
+    """One session: its id, when it was dialled, and what the service said of time-outs.
+
+    ``slept`` is how many seconds the machine slept since the last frame: the clock stood still, the silence did not.
+    """
 
     id: int
     since: float
     timeout: float = 300.0
+    slept: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """The manager's whole state. ``active`` and ``candidate`` are sessions; plain reconnect knows no candidate.
 
-    ``shut`` are the names of gates that are closed; ``unwanted`` says why nobody wants the link, if so, and
-    ``grace`` that it is kept until the grace timer fires. ``authority`` is who the credentials belong to.
+    ``shut`` are the gates that are closed, with the reason of each; ``unwanted`` says why nobody wants the link, if
+    so, and ``grace`` that it is kept until the grace timer fires. ``authority`` is who the credentials belong to.
+    ``forced_refresh`` is set from the first refusal of the credentials until a connection holds, ``refresh_due``
+    until the new token that it asked for has been had.
     """
 
     wants: bool = False
-    shut: frozenset[str] = frozenset()
+    shut: Mapping[str, str] = field(default_factory=dict)
     unwanted: str = ""
     grace: bool = False
     authority: str = ""
     forced_refresh: bool = False
+    refresh_due: bool = False
     state: State = State.STOPPED
     reason: str = ""
     since: float = 0.0

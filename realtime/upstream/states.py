@@ -58,23 +58,21 @@ _S, _T = State, Trigger
 HAS_SESSION = frozenset({_S.CONNECTING, _S.AUTHENTICATING, _S.SYNCING, _S.OPEN})
 """States in which the active slot is filled."""
 
-# What every state but ``stopped`` understands: being stopped, started anew, and its gates and wishes changing.
+# What every link that tries, or has, a connection understands: being stopped or begun anew, wishes and gates changing.
 _ALWAYS: dict[Trigger, frozenset[State]] = {
-    _T.START: frozenset({_S.CONNECTING, _S.WAITING, _S.SUSPENDED}),
-    _T.CONNECT_NOW: frozenset({_S.CONNECTING, _S.WAITING}),
+    _T.CONNECT_NOW: frozenset({_S.CONNECTING}),
     _T.STOP: frozenset({_S.STOPPED}),
     _T.GATE_LOST: frozenset({_S.WAITING}),
-    _T.GATE_GAINED: frozenset(),
     _T.SUSPEND: frozenset({_S.SUSPENDED}),
     _T.RESUME: frozenset(),
-    _T.AUTH_CHANGED: frozenset({_S.CONNECTING, _S.WAITING}),
+    _T.GRACE_EXPIRED: frozenset({_S.SUSPENDED}),
+    _T.AUTH_CHANGED: frozenset({_S.CONNECTING}),
 }
 
 # What can end any try, and what becomes of it.
 _TRYING: dict[Trigger, frozenset[State]] = {
     _T.DROPPED: frozenset({_S.BACKOFF, _S.FAILED}),
     _T.AUTH_REJECTED: frozenset({_S.CONNECTING, _S.WAITING}),
-    _T.GRACE_EXPIRED: frozenset({_S.SUSPENDED}),
 }
 
 
@@ -94,38 +92,34 @@ TABLE: dict[State, dict[Trigger, frozenset[State]]] = {
     _S.STOPPED: {
         _T.START: _to(_S.CONNECTING, _S.WAITING, _S.SUSPENDED),
         _T.CONNECT_NOW: _to(_S.CONNECTING, _S.WAITING),
-        _T.STOP: _to(),
         _T.GATE_LOST: _to(),
         _T.GATE_GAINED: _to(),
         _T.SUSPEND: _to(),
         _T.RESUME: _to(),
         _T.AUTH_CHANGED: _to(),
     },
-    _S.WAITING: _row(_ALWAYS, SPREAD_OVER=_to(_S.CONNECTING), GRACE_EXPIRED=_to(_S.SUSPENDED)),
-    _S.SUSPENDED: _row(
-        _ALWAYS,
-        SUSPEND=_to(),
-        RESUME=_to(_S.CONNECTING, _S.WAITING),
-        GATE_LOST=_to(),
-        START=_to(),
-        AUTH_CHANGED=_to(),
-    ),
+    _S.WAITING: _row(_ALWAYS, GATE_LOST=_to(), GATE_GAINED=_to(), SPREAD_OVER=_to(_S.CONNECTING)),
+    _S.SUSPENDED: {
+        _T.CONNECT_NOW: _to(_S.CONNECTING, _S.WAITING),
+        _T.STOP: _to(_S.STOPPED),
+        _T.GATE_LOST: _to(),
+        _T.GATE_GAINED: _to(),
+        _T.SUSPEND: _to(),
+        _T.RESUME: _to(_S.CONNECTING, _S.WAITING),
+        _T.AUTH_CHANGED: _to(),
+    },
     _S.CONNECTING: _row(
         _ALWAYS,
         _TRYING,
-        START=_to(),
         TRANSPORT_UP=_to(_S.AUTHENTICATING),
         ACCEPTED=_to(_S.SYNCING),
         CONNECT_TIMEOUT=_to(_S.BACKOFF, _S.FAILED),
         TOKEN_FAILED=_to(_S.BACKOFF, _S.WAITING, _S.FAILED),
     ),
-    _S.AUTHENTICATING: _row(
-        _ALWAYS, _TRYING, START=_to(), ACCEPTED=_to(_S.SYNCING), AUTH_TIMEOUT=_to(_S.BACKOFF, _S.FAILED)
-    ),
+    _S.AUTHENTICATING: _row(_ALWAYS, _TRYING, ACCEPTED=_to(_S.SYNCING), AUTH_TIMEOUT=_to(_S.BACKOFF, _S.FAILED)),
     _S.SYNCING: _row(
         _ALWAYS,
         _TRYING,
-        START=_to(),
         SYNCED=_to(_S.OPEN),
         SYNC_TIMEOUT=_to(_S.OPEN),
         HEARTBEAT=_to(_S.BACKOFF, _S.FAILED),
@@ -135,20 +129,13 @@ TABLE: dict[State, dict[Trigger, frozenset[State]]] = {
     _S.OPEN: _row(
         _ALWAYS,
         _TRYING,
-        START=_to(),
         STABLE=_to(),
         SYNCED=_to(),
         HEARTBEAT=_to(_S.BACKOFF, _S.FAILED),
         HEARD=_to(),
         WOKE=_to(_S.BACKOFF, _S.FAILED),
     ),
-    _S.BACKOFF: _row(
-        _ALWAYS,
-        START=_to(),
-        BACKOFF_FIRED=_to(_S.CONNECTING),
-        GRACE_EXPIRED=_to(_S.SUSPENDED),
-        WOKE=_to(_S.CONNECTING),
-    ),
+    _S.BACKOFF: _row(_ALWAYS, BACKOFF_FIRED=_to(_S.CONNECTING), WOKE=_to(_S.CONNECTING)),
     _S.FAILED: {
         _T.START: _to(_S.CONNECTING, _S.WAITING, _S.SUSPENDED),
         _T.CONNECT_NOW: _to(_S.CONNECTING, _S.WAITING),
@@ -157,7 +144,7 @@ TABLE: dict[State, dict[Trigger, frozenset[State]]] = {
         _T.GATE_GAINED: _to(),
         _T.SUSPEND: _to(),
         _T.RESUME: _to(),
-        _T.AUTH_CHANGED: _to(_S.CONNECTING, _S.WAITING),
+        _T.AUTH_CHANGED: _to(_S.CONNECTING, _S.WAITING, _S.SUSPENDED),
     },
 }
 """State → event → the states it may lead to, besides staying. An event that a row does not have is a no-op."""

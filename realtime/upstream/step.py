@@ -17,6 +17,7 @@ from dataclasses import replace
 from random import Random
 
 from realtime.upstream.model import (
+    FIRINGS,
     MANAGER,
     Cause,
     Close,
@@ -61,8 +62,11 @@ class _Step:
 
     def arm(self, kind: TimerKind, delay: float, session: int = MANAGER) -> None:
         """Arm a timer in place of the one of its kind."""
+        self.arm_at(kind, self.now + delay, session)
+
+    def arm_at(self, kind: TimerKind, deadline: float, session: int = MANAGER) -> None:
         self.disarm(kind)
-        timer = Timer(kind, session, self.model.next_token, self.now + delay)
+        timer = Timer(kind, session, self.model.next_token, deadline)
         self.set(timers=(*self.model.timers, timer), next_token=self.model.next_token + 1)
 
     def disarm(self, *kinds: TimerKind) -> None:
@@ -105,7 +109,7 @@ def snapshot(model: Model) -> Snapshot:
         session=model.active.id if model.active else 0,
         since=model.since,
         next_try_at=model.next_try_at,
-        waiting_for=model.shut,
+        waiting_for=frozenset(model.shut),
         health=model.health,
         partial=model.partial,
         last_error=model.last_error,
@@ -116,8 +120,9 @@ def snapshot(model: Model) -> Snapshot:
 
 def _is_stale(model: Model, event: Event) -> bool:
     """Tell whether the event is of a session that is over, or of a timer that was disarmed or armed anew."""
-    if event.token is not None:
-        return not any(t.token == event.token and t.kind.value is event.trigger for t in model.timers)
+    if event.trigger in FIRINGS or event.token is not None:
+        fired = (event.trigger, event.session or MANAGER, event.token)
+        return all((timer.kind.value, timer.session, timer.token) != fired for timer in model.timers)
     live = {slot.id for slot in (model.active, model.candidate) if slot is not None}
     return event.session is not None and event.session not in live
 
@@ -141,22 +146,28 @@ def _evaluate(s: _Step) -> None:
         _connect(s)
 
 
-def _connect(s: _Step, *, refresh: bool = False) -> None:
+def _connect(s: _Step) -> None:
     """Begin a new session. Its timer is armed before the dial: a dial that hangs is timed out too."""
     s.close_session()
     s.disarm(TimerKind.BACKOFF, TimerKind.SPREAD)
     session = s.model.next_session
     s.set(active=Slot(session, s.now), next_session=session + 1, next_try_at=None)
-    s.enter(State.CONNECTING, "refreshing the token" if refresh else "")
+    s.enter(State.CONNECTING, "refreshing the token" if s.model.refresh_due else "")
     s.arm(TimerKind.CONNECT, s.policy.connect_timeout, session)
-    s.effects.append(Dial(session, refresh))
+    s.effects.append(Dial(session, s.model.refresh_due))
+
+
+def _note_end(s: _Step, cause: Cause) -> None:
+    """Note why a session ended that nobody wanted to end."""
+    was_accepted = s.model.state in (State.SYNCING, State.OPEN)
+    s.set(last_error=cause, drops=s.model.drops + was_accepted)
 
 
 def _drop(s: _Step, cause: Cause) -> None:
     """Close first, then back off; or fail, if the policy has no tries left."""
-    was_open = s.model.state in (State.SYNCING, State.OPEN)
+    _note_end(s, cause)
     s.close_session()
-    s.set(last_error=cause, drops=s.model.drops + was_open, attempt=s.model.attempt + 1)
+    s.set(attempt=s.model.attempt + 1)
     limit = s.policy.max_attempts
     if limit is not None and s.model.attempt > limit:
         _rest(s, State.FAILED, f"gave up after {limit} attempts: {_why(cause)}")
@@ -182,10 +193,8 @@ def _rest(s: _Step, state: State, reason: str) -> None:
 
 
 def _start(s: _Step, event: Event) -> None:
-    s.set(wants=True)
-    if s.model.state in (State.STOPPED, State.WAITING, State.FAILED):
-        s.set(attempt=0)
-        _evaluate(s)
+    s.set(wants=True, attempt=0)
+    _evaluate(s)
 
 
 def _connect_now(s: _Step, event: Event) -> None:
@@ -197,23 +206,24 @@ def _connect_now(s: _Step, event: Event) -> None:
 
 def _stop(s: _Step, event: Event) -> None:
     s.set(wants=False)
-    if s.model.state is not State.STOPPED:
-        _rest(s, State.STOPPED, event.text or "stopped")
+    _rest(s, State.STOPPED, event.text or "stopped")
 
 
 def _gate_lost(s: _Step, event: Event) -> None:
-    if event.name in s.model.shut:
+    """A gate is shut, or shut for another reason than before."""
+    known = s.model.shut.get(event.name)
+    if known is not None and event.text in ("", known):
         return
-    s.set(shut=s.model.shut | {event.name})
+    _shut(s, event.name, event.text)
     if s.model.state not in (State.STOPPED, State.SUSPENDED, State.FAILED):
-        _rest(s, State.WAITING, event.text or _missing(s.model))
+        _rest(s, State.WAITING, _missing(s.model))
 
 
 def _gate_gained(s: _Step, event: Event) -> None:
     """Go on after a short random wait: a gate that opens for all links at once must not make them dial at once."""
     if event.name not in s.model.shut:
         return
-    s.set(shut=s.model.shut - {event.name})
+    _unshut(s, event.name)
     if s.model.state is not State.WAITING:
         return
     s.set(attempt=0, reason=_missing(s.model))
@@ -257,6 +267,7 @@ def _grace_expired(s: _Step, event: Event) -> None:
 
 def _transport_up(s: _Step, event: Event) -> None:
     s.disarm(TimerKind.CONNECT)
+    s.set(refresh_due=False)
     s.enter(State.AUTHENTICATING)
     s.arm(TimerKind.AUTH, s.policy.auth_timeout, _active(s).id)
 
@@ -265,7 +276,7 @@ def _accepted(s: _Step, event: Event) -> None:
     """The service took us; ``seconds`` is how long it may be silent before it counts as gone."""
     s.disarm(TimerKind.CONNECT, TimerKind.AUTH)
     slot = replace(_active(s), timeout=event.seconds or _active(s).timeout)
-    s.set(active=slot, connects=s.model.connects + 1)
+    s.set(active=slot, connects=s.model.connects + 1, refresh_due=False)
     s.enter(State.SYNCING)
     s.arm(TimerKind.SYNC, s.policy.sync_timeout, slot.id)
     s.arm(TimerKind.HEARTBEAT, min(s.policy.suspect_after, slot.timeout), slot.id)
@@ -305,56 +316,62 @@ def _auth_timeout(s: _Step, event: Event) -> None:
 
 
 def _heartbeat(s: _Step, event: Event) -> None:
-    """Judge by when the last frame of any kind came: suspect first, dead at the service's own time-out."""
+    """Judge by when the last frame of any kind came: suspect first, dead at the service's own time-out.
+
+    Only a frame makes a suspect link healthy again. Deadlines are counted from the frame, not from now, so that a
+    rounded difference can't fall short of them for ever.
+    """
     slot = _active(s)
-    heard = slot.since if event.heard is None else event.heard
-    silent = s.now - heard
-    if silent >= slot.timeout:
-        _drop(s, Cause("keep-alive timeout", f"no frame for {silent:.0f} s"))
-    elif silent >= s.policy.suspect_after:
+    heard = (slot.since if event.heard is None else event.heard) - slot.slept
+    dead_at, suspect_at = heard + slot.timeout, heard + s.policy.suspect_after
+    if s.now >= dead_at:
+        asleep = f", this machine slept for {slot.slept:.0f} s of them" if slot.slept else ""
+        _drop(s, Cause("keep-alive timeout", f"no frame for {s.now - heard:.0f} s{asleep}"))
+        return
+    if s.now >= suspect_at:
         s.set(health=Health.SUSPECT)
-        s.arm(TimerKind.HEARTBEAT, slot.timeout - silent, slot.id)
-    else:
-        s.set(health=Health.HEALTHY)
-        s.arm(TimerKind.HEARTBEAT, min(s.policy.suspect_after, slot.timeout) - silent, slot.id)
+    suspect = s.model.health is Health.SUSPECT
+    s.arm_at(TimerKind.HEARTBEAT, dead_at if suspect else min(suspect_at, dead_at), slot.id)
 
 
 def _heard(s: _Step, event: Event) -> None:
     """A frame came while the link was suspect."""
     if s.model.health is Health.SUSPECT:
-        s.set(health=Health.HEALTHY)
+        s.set(health=Health.HEALTHY, active=replace(_active(s), slept=0.0))
         s.arm(TimerKind.HEARTBEAT, min(s.policy.suspect_after, _active(s).timeout), _active(s).id)
 
 
 def _woke(s: _Step, event: Event) -> None:
-    """The machine slept for ``seconds``: a session that was silent as long as the service allows is over."""
+    """The machine slept for ``seconds``, which count as silence; the session is suspect until a frame proves it."""
     if s.model.state is State.BACKOFF:
         s.set(attempt=0)
         _evaluate(s)
-    elif event.seconds >= _active(s).timeout:
-        _drop(s, Cause("slept", f"this machine slept for {event.seconds:.0f} s"))
     else:
-        s.set(health=Health.SUSPECT)
+        slot = _active(s)
+        s.set(active=replace(slot, slept=slot.slept + event.seconds), health=Health.SUSPECT)
+        _heartbeat(s, event)
 
 
 def _auth_rejected(s: _Step, event: Event) -> None:
     """Try once more with a token that was forced to be new; then wait until the credentials change."""
     cause = event.cause or Cause("unauthorized")
-    s.set(last_error=cause)
+    _note_end(s, cause)
     if s.model.forced_refresh:
-        s.set(shut=s.model.shut | {AUTH_GATE}, forced_refresh=False)
-        _rest(s, State.WAITING, f"the service refuses the credentials: {_why(cause)}")
+        s.set(forced_refresh=False, refresh_due=False)
+        _shut(s, AUTH_GATE, f"the service refuses the credentials: {_why(cause)}")
+        _rest(s, State.WAITING, _missing(s.model))
     else:
-        s.set(forced_refresh=True)
-        _connect(s, refresh=True)
+        s.set(forced_refresh=True, refresh_due=True)
+        _connect(s)
 
 
 def _token_failed(s: _Step, event: Event) -> None:
     """No token to be had: back off, visibly so; ``final`` says that the issuer will never give one again."""
     cause = event.cause or Cause("token")
     if event.final:
-        s.set(last_error=cause, shut=s.model.shut | {AUTH_GATE})
-        _rest(s, State.WAITING, f"the issuer refuses a token: {_why(cause)}")
+        s.set(last_error=cause)
+        _shut(s, AUTH_GATE, f"the issuer refuses a token: {_why(cause)}")
+        _rest(s, State.WAITING, _missing(s.model))
     else:
         _drop(s, cause)
 
@@ -362,13 +379,13 @@ def _token_failed(s: _Step, event: Event) -> None:
 def _auth_changed(s: _Step, event: Event) -> None:
     """New credentials, of the authority ``text``. Of the same one they are used from the next operation on."""
     changed = event.text != s.model.authority
-    s.set(authority=event.text)
     was_shut = AUTH_GATE in s.model.shut
-    s.set(shut=s.model.shut - {AUTH_GATE})
+    _unshut(s, AUTH_GATE)
+    s.set(authority=event.text, forced_refresh=False, refresh_due=False)
     if s.model.state in (State.STOPPED, State.SUSPENDED):
         return
-    if changed or was_shut or s.model.state is State.FAILED:
-        s.set(attempt=0, forced_refresh=False)
+    if changed or (was_shut and s.model.state is State.WAITING):
+        s.set(attempt=0)
         _evaluate(s)
 
 
@@ -409,8 +426,17 @@ def _active(s: _Step) -> Slot:
     return s.model.active
 
 
+def _shut(s: _Step, gate: str, reason: str) -> None:
+    s.set(shut={**s.model.shut, gate: reason})
+
+
+def _unshut(s: _Step, gate: str) -> None:
+    s.set(shut={name: reason for name, reason in s.model.shut.items() if name != gate})
+
+
 def _missing(model: Model) -> str:
-    return "waiting for " + ", ".join(sorted(model.shut)) if model.shut else ""
+    """Say what the shut gates are waiting for, or nothing if none is shut."""
+    return "; ".join(reason or f"waiting for {gate}" for gate, reason in sorted(model.shut.items()))
 
 
 def _why(cause: Cause) -> str:
