@@ -26,7 +26,10 @@ def chromium():
 
 @pytest.fixture(scope="package")
 def sign_in(chromium, demo):
-    """Sign somebody in through the form, once; returns what a new browser context needs to be that person."""
+    """Sign somebody in through the form, once; returns what a new browser context needs to be that person.
+
+    A test that ends somebody's sessions calls ``sign_in.forget(username)``.
+    """
     states = {}
 
     def state_of(username):
@@ -44,6 +47,7 @@ def sign_in(chromium, demo):
             context.close()
         return states[username]
 
+    state_of.forget = states.pop
     return state_of
 
 

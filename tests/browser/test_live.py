@@ -147,7 +147,7 @@ def test_while_ones_own_link_is_cut_every_row_says_so_and_then_is_right(open_pag
 
 
 @pytest.mark.feature("S4.14")
-def test_whose_membership_ends_sees_nothing_of_it_any_more(open_page, still):
+def test_whose_membership_ends_sees_nothing_of_it_any_more(open_page, sign_in, still):
     page = live(open_page("/devices/", "viewer"))
     rows = page.locator('tr[data-entity^="device/org-aurora/"]')
     assert rows.count() > 0
@@ -156,6 +156,7 @@ def test_whose_membership_ends_sees_nothing_of_it_any_more(open_page, still):
         expect(rows).to_have_count(0, timeout=SOON)
     finally:
         still(op="role", user="sub-viewer", org="org-aurora", role="Viewer")
+        sign_in.forget("viewer")
 
 
 @pytest.mark.feature("S4.14")

@@ -74,7 +74,7 @@ def test_without_a_script_the_page_is_right_and_says_that_it_is_not_live(open_pa
     page.get_by_role("button", name="Show").click()
     rows = page.locator("[data-rows] tbody tr")
     assert rows.count() > 0
-    assert set(rows.locator('[data-field="online"]').all_inner_texts()) == {"Online"}
+    assert set(rows.locator('[data-field="online"]').all_text_contents()) == {"Online"}
 
 
 def test_without_a_script_one_can_sign_out(open_page):

@@ -81,8 +81,13 @@ function readTimes(root) {
   return Object.fromEntries(timeNodes(root).map(([node, name]) => [name, Number(node.dataset.value ?? 0)]));
 }
 
+/** More at once show nobody where to look, and keep the browser painting. */
+const MOST_GLOWS = 16;
+const glowing = document.getElementsByClassName("changed");
+
 /** Once for each change; who wants less motion gets none, by the style sheet. */
 function glow(node) {
+  if (glowing.length >= MOST_GLOWS) return;
   node.classList.remove("changed");
   requestAnimationFrame(() => node.classList.add("changed"));
 }

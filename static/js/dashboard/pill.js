@@ -56,6 +56,7 @@ export class Pill {
   #mark(word) {
     if (word === this.#word) return;
     this.#word = word;
+    document.body.dataset.fresh = word;
     if (this.#standing) {
       this.#standing.dataset.standing = word;
       setText(this.#standing.querySelector("[data-standing-label]"), LABELS[word]);
