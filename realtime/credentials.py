@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.db import transaction
 
 from realtime import config
+from realtime.appsync.auth import Authorization, Token
 from realtime.database import DatabaseThread
 from realtime.models import Credential, Link
 from realtime.upstream.credentials import TokenRefused, Tokens, TokenUnavailable
@@ -76,6 +77,12 @@ def refuse(user_id: int, reason: str) -> None:
     Credential.objects.filter(user_id=user_id).update(refused=reason[:200])
 
 
+def stored(user_id: int, use: str) -> Authorization:
+    """Return the stored token of a user, as it is; raises TokenRefused if there is none that could be used."""
+    tokens = DatabaseVault.read(user_id)
+    return Token(tokens.id_token if use == "id" else tokens.access_token)
+
+
 class DatabaseVault:
     """One user's tokens for the worker that owns the link; as upstream.credentials.Vault."""
 
@@ -84,7 +91,7 @@ class DatabaseVault:
         self._database = database
 
     async def load(self) -> Tokens:
-        return await self._database.run(self._load)
+        return await self._database.run(self.read, self._user_id)
 
     async def save(self, tokens: Tokens) -> bool:
         return await self._database.run(self._save, tokens)
@@ -92,8 +99,9 @@ class DatabaseVault:
     async def refuse(self, generation: int, reason: str) -> None:
         await self._database.run(self._refuse, generation, reason)
 
-    def _load(self) -> Tokens:
-        row = Credential.objects.filter(user_id=self._user_id).first()
+    @staticmethod
+    def read(user_id: int) -> Tokens:
+        row = Credential.objects.filter(user_id=user_id).first()
         if row is None:
             raise TokenRefused(NO_CREDENTIAL)
         if row.refused:

@@ -75,7 +75,7 @@ RULES = (
     Rule("realtime.retention", (*STORE, "realtime.config"), ("django",)),
     Rule(
         "realtime.credentials",
-        (*STORE, "realtime.config", "realtime.upstream.credentials", "realtime.upstream.http"),
+        (*STORE, "realtime.config", "realtime.appsync.auth", "realtime.upstream.credentials", "realtime.upstream.http"),
         ("cryptography", "django", "msgspec"),
     ),
     # Where upstream and the stores meet. None of it knows delivery or the product.
@@ -123,6 +123,11 @@ RULES = (
     ),
     # Operating.
     Rule("realtime.metrics", others=("prometheus_client",)),
+    Rule(
+        "realtime.doctor",
+        ("realtime.appsync.*", "realtime.models", "realtime.snapshot", "realtime.upstream.*"),
+        ("django", "httpx", "msgspec", "redis"),
+    ),
     Rule("realtime.health", ("realtime.database",), ("django", "redis")),
     Rule("realtime.probes", ("realtime.health", "realtime.metrics"), ("msgspec", "prometheus_client")),
     Rule("realtime.probe_server", ("realtime.probes",), ("h11",)),
