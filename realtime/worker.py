@@ -274,6 +274,7 @@ class Worker:
             keeper.manager.shut_gate("auth", row.refused)
         else:
             keeper.manager.auth_changed(row.subject)
+            keeper.manager.start()
 
     def _follow_presence(self, keeper: Keeper, row: Wanted, present: bool) -> None:
         manager = keeper.manager
@@ -282,9 +283,10 @@ class Worker:
             manager.suspend(reason)
             self._idle_since.pop(row.link_id, None)
         elif present:
-            self._idle_since.pop(row.link_id, None)
+            came_back = self._idle_since.pop(row.link_id, None) is not None
             manager.resume()
-            manager.start()
+            if came_back or manager.snapshot.state is State.STOPPED:
+                manager.start()  # not with each look: that would revive a link which gave up
         elif row.link_id not in self._idle_since:
             self._idle_since[row.link_id] = time.monotonic()
             manager.suspend("nobody is watching", self._config.upstream.grace)
