@@ -55,6 +55,11 @@ RULES = (
     Rule("realtime.feeds", ("realtime.events", "realtime.appsync.messages"), ("msgspec",)),
     Rule("realtime.drift", ("realtime.feeds", "realtime.snapshot"), ("msgspec",)),
     Rule("realtime.decoding", ("realtime.events", "realtime.feeds", "realtime.merge"), ("msgspec",)),
+    Rule(
+        "realtime.documents",
+        ("realtime.events", "realtime.feeds", "realtime.merge", "realtime.decoding"),
+        ("msgspec", "graphql"),
+    ),
     Rule("realtime.groups", ("realtime.events",), ("channels",)),
     # Stores.
     Rule("realtime.models", others=("django",)),
@@ -106,6 +111,7 @@ RULES = (
     Rule("realtime.delivery.session", ("realtime.delivery.*", "realtime.events", "realtime.metrics"), never=IO),
     Rule("realtime.delivery.outbox", ("realtime.delivery.*", "realtime.*"), ("msgspec",), never=(*IO, *CLOCKS)),
     Rule("realtime.delivery.daphne", ("realtime.delivery.*",), ("daphne", "twisted")),
+    Rule("realtime.delivery.listening", ("realtime.groups", "realtime.valkey_address"), ("hiredis", "redis")),
     Rule(
         "realtime.delivery*",
         (
@@ -225,7 +231,7 @@ def tracked():
 
 # Written so that this file does not contain what it forbids.
 FORBIDDEN = {
-    "a path of somebody's machine": r"(?<![\w.])/(?:ro{2}t|h{1}ome/\w+|wo{1}rk|Us{1}ers/\w+)/",
+    "a path of somebody's machine": r"(?<![\w.])/(?:ro{2}t(?!/user/)|h{1}ome/\w+|wo{1}rk|Us{1}ers/\w+)/",
     "the address of a package registry": r"py{1}pi\.org|pythonhost{1}ed\.org|registry\.npm{1}js|npm{1}js\.org",
     "a task to do later": r"\b(?:TO{1}DO|FIX{1}ME|XX{2})\b",
 }
