@@ -32,7 +32,7 @@ from realtime.relay import Relay
 from realtime.snapshot import HttpSnapshots
 from realtime.upstream import endpoints
 from realtime.upstream.clock import SystemClock
-from realtime.upstream.credentials import Credentials, StaticCredentials, UserCredentials
+from realtime.upstream.credentials import Credentials, UserCredentials
 from realtime.upstream.policy import preset
 from realtime.upstream.states import State
 from realtime.upstream.transport import WebSocketTransport, tls_context
@@ -93,6 +93,7 @@ class Worker:
         )
         self._issuer = credentials.issuer()
         self._timeline = product.timeline
+        self._shared = endpoints.shared_credentials(config.upstream)
         self._parts = self._make_parts(product)
         self.keepers: dict[int, Keeper] = {}
         self._seen: dict[int, Wanted] = {}
@@ -256,19 +257,20 @@ class Worker:
     def _open(self, row: Wanted) -> Keeper:
         keeper = Keeper(row.link_id, row.user_id, row.subject, self._credentials_of(row), self._parts)
         self.keepers[row.link_id] = keeper
-        if not row.generation or row.refused:
+        if self._shared is None and (not row.generation or row.refused):
             keeper.manager.shut_gate("auth", row.refused or credentials.NO_CREDENTIAL)
         return keeper
 
     def _credentials_of(self, row: Wanted) -> Credentials:
-        static = endpoints.static_authorization(self._config.upstream)
-        if static is not None:
-            return StaticCredentials(static)
+        if self._shared is not None:
+            return self._shared
         vault = credentials.DatabaseVault(row.user_id, self._tokens)
         return UserCredentials(vault, self._issuer, time.time, self._config.upstream.token_use)
 
     def _follow_tokens(self, keeper: Keeper, row: Wanted, before: Wanted | None) -> None:
-        if before is None or (row.generation, row.refused) == (before.generation, before.refused):
+        if self._shared is not None or before is None:
+            return
+        if (row.generation, row.refused) == (before.generation, before.refused):
             return
         if row.refused:
             keeper.manager.shut_gate("auth", row.refused)

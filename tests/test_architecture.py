@@ -49,7 +49,8 @@ RULES = (
     Rule("realtime.upstream.states", never=(*IO, *CLOCKS)),
     Rule("realtime.upstream.transport", ("realtime.upstream.*", "realtime.appsync.*"), ("websockets",)),
     Rule("realtime.upstream.http", ("realtime.upstream.*", "realtime.appsync.*"), ("httpx", "msgspec", "stamina")),
-    Rule("realtime.upstream.endpoints", ("realtime.appsync.*", "realtime.config")),
+    Rule("realtime.upstream.endpoints", ("realtime.upstream.*", "realtime.appsync.*", "realtime.config")),
+    Rule("realtime.upstream.iam", ("realtime.upstream.*", "realtime.appsync.*"), ("botocore",)),
     Rule("realtime.upstream*", ("realtime.upstream.*", "realtime.appsync.*")),
     # From a payload to an event, and the names of groups.
     Rule("realtime.feeds", ("realtime.events", "realtime.appsync.messages"), ("msgspec",)),

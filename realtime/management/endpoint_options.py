@@ -12,6 +12,8 @@ from realtime.appsync.auth import ApiKey, Authorization, Token
 from realtime.appsync.endpoint import Endpoint
 from realtime.appsync.exceptions import BadEndpoint
 from realtime.upstream import endpoints
+from realtime.upstream.credentials import Credentials, StaticCredentials, TokenRefused, TokenUnavailable
+from realtime.upstream.iam import IamCredentials
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -19,6 +21,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--realtime-url", help="WebSocket address, if it is not the derived one")
     parser.add_argument("--api-key", help="authorise with this API key (APPSYNC_API_KEY)")
     parser.add_argument("--token", help="authorise with this JWT or Lambda token")
+    parser.add_argument("--iam", metavar="REGION", help="sign with the AWS credentials of the environment or profile")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
@@ -35,13 +38,26 @@ def endpoint(options: dict[str, Any]) -> Endpoint:
         raise CommandError(f"{error} (or give --url)") from None
 
 
-def authorization(options: dict[str, Any]) -> Authorization:
+def credentials(options: dict[str, Any]) -> Credentials:
     """Return the way to authorise; raises CommandError with what to give."""
     if options["api_key"]:
-        return ApiKey(options["api_key"])
+        return StaticCredentials(ApiKey(options["api_key"]))
     if options["token"]:
-        return Token(options["token"])
-    static = endpoints.static_authorization(config.load().upstream)
-    if static is None:
-        raise CommandError("no credentials: give --api-key KEY or --token JWT")
-    return static
+        return StaticCredentials(Token(options["token"]))
+    if options["iam"]:
+        return IamCredentials(options["iam"])
+    try:
+        shared = endpoints.shared_credentials(config.load().upstream)
+    except BadEndpoint as error:
+        raise CommandError(str(error)) from None
+    if shared is None:
+        raise CommandError("no credentials: give --api-key KEY, --token JWT or --iam REGION")
+    return shared
+
+
+async def authorization(options: dict[str, Any]) -> Authorization:
+    """Return one authorization of those credentials; raises CommandError if none can be had."""
+    try:
+        return await credentials(options).get()
+    except (TokenRefused, TokenUnavailable) as error:
+        raise CommandError(str(error)) from None

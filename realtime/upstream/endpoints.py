@@ -1,11 +1,13 @@
-"""From the configuration to an endpoint, and to an authorization that needs no user."""
+"""From the configuration to an endpoint, and to credentials that need no user."""
 
 from __future__ import annotations
 
-from realtime.appsync.auth import ApiKey, Authorization, Token
+from realtime.appsync.auth import ApiKey, Token
 from realtime.appsync.endpoint import Dialect, Endpoint, derive
 from realtime.appsync.exceptions import BadEndpoint
 from realtime.config import UpstreamConfig
+from realtime.upstream.credentials import Credentials, StaticCredentials
+from realtime.upstream.iam import IamCredentials
 
 
 def configured(upstream: UpstreamConfig) -> Endpoint:
@@ -23,10 +25,21 @@ def configured(upstream: UpstreamConfig) -> Endpoint:
     return endpoint
 
 
-def static_authorization(upstream: UpstreamConfig) -> Authorization | None:
-    """Return what all links use alike, or none if each user has own tokens."""
+def shared_credentials(upstream: UpstreamConfig) -> Credentials | None:
+    """Return the credentials that all links use alike, or none if each user has own tokens.
+
+    Raises BadEndpoint when they lack what they need, naming the variable to set.
+    """
     if upstream.auth == "api-key":
-        return ApiKey(upstream.api_key)
+        return StaticCredentials(ApiKey(_given("APPSYNC_API_KEY", upstream.api_key)))
     if upstream.auth == "lambda":
-        return Token(upstream.lambda_token)
+        return StaticCredentials(Token(_given("APPSYNC_LAMBDA_TOKEN", upstream.lambda_token)))
+    if upstream.auth == "iam":
+        return IamCredentials(upstream.region or _given("APPSYNC_REGION", configured(upstream).region or ""))
     return None
+
+
+def _given(variable: str, value: str) -> str:
+    if not value:
+        raise BadEndpoint(f"{variable} is not set, and APPSYNC_AUTH needs it")
+    return value

@@ -17,7 +17,7 @@ from realtime.management import shown
 from realtime.management.base import ExampleCommand
 from realtime.snapshot import HttpSnapshots
 from realtime.upstream import endpoints
-from realtime.upstream.credentials import TokenRefused
+from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
 from realtime.upstream.transport import WebSocketTransport, tls_context
 
 MARKS = {"ok": "ok      ", "warning": "warning ", "failed": "FAILED  ", "skipped": "skipped "}
@@ -58,17 +58,23 @@ class Command(ExampleCommand):
 
     def _identity(self, options: dict[str, Any]) -> tuple[str, Authorization | None]:
         """Return whose channels to try, and as whom; without credentials the last steps are skipped."""
-        static = endpoints.static_authorization(config.load().upstream)
         link = shown.find_link(options["user"]) if options["user"] else None
         subject = link.subject if link else "doctor"
         if options["token"]:
             return subject, Token(options["token"])
-        if static is None and link is not None:
+        shared = endpoints.shared_credentials(config.load().upstream)
+        if shared is None and link is not None:
             try:
                 return subject, credentials.stored(link.user_id, config.load().upstream.token_use)
             except TokenRefused as error:
                 raise CommandError(f"no tokens of {options['user']}: {error}") from None
-        return subject, static
+        return subject, None if shared is None else self._shared(shared)
+
+    def _shared(self, shared: Credentials) -> Authorization:
+        try:
+            return asyncio.run(_authorization(shared))
+        except TokenUnavailable as error:
+            raise CommandError(str(error)) from None
 
     async def _valkey(self) -> Finding:
         async with valkey.connect() as redis:
@@ -100,3 +106,7 @@ class Command(ExampleCommand):
         if finding.remedy:
             self.stdout.write(f"          → {finding.remedy}")
         self.stdout.flush()
+
+
+async def _authorization(shared: Credentials) -> Authorization:
+    return await shared.get()

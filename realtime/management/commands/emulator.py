@@ -15,6 +15,7 @@ from django.core.management.base import CommandError, CommandParser
 from realtime.emulator.auth import Mode, OperationName
 from realtime.emulator.faults import FaultError
 from realtime.emulator.graphql_schema import SchemaError
+from realtime.emulator.issuer import KeptError
 from realtime.emulator.journal import JournalError
 from realtime.emulator.options import DEFAULT_API_KEY, PASSWORD, Auth, Fleet, Limits, Options
 from realtime.emulator.server import Emulator
@@ -83,7 +84,7 @@ class Command(ExampleCommand):
             asyncio.run(self._serve(options))
         except OSError as error:
             raise CommandError(_explain(error, options)) from error
-        except (JournalError, FaultError, SchemaError) as error:
+        except (JournalError, KeptError, FaultError, SchemaError) as error:
             raise CommandError(str(error)) from error
 
     async def _serve(self, options: Options) -> None:

@@ -18,7 +18,6 @@ from realtime.management import endpoint_options
 from realtime.management.base import ExampleCommand
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.connection import Connection
-from realtime.upstream.credentials import StaticCredentials
 from realtime.upstream.manager import Manager
 from realtime.upstream.model import Snapshot
 from realtime.upstream.policy import PRESETS, preset
@@ -82,7 +81,7 @@ class Listener:
         self._subscriptions = Subscriptions(wanted, rng)
         connection = Connection(
             endpoint_options.endpoint(options),
-            StaticCredentials(endpoint_options.authorization(options)),
+            endpoint_options.credentials(options),
             WebSocketTransport(tls_context(str(config.load().upstream.ca_file or ""))),
             self._subscriptions,
             self,

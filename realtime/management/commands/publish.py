@@ -75,7 +75,7 @@ def _check(channel: str, events: list[str]) -> None:
 async def _over_http(options: dict[str, Any], events: list[str]) -> list[Outcome]:
     endpoint = endpoint_options.endpoint(options)
     body = messages.publish_body(parse_channel(options["channel"]), events)
-    headers = endpoint_options.authorization(options).headers(Request(endpoint.host, messages.PATH, body))
+    headers = (await endpoint_options.authorization(options)).headers(Request(endpoint.host, messages.PATH, body))
     headers.pop("host", None)
     try:
         answer = await http.publish(endpoint.http_url, headers, body)
@@ -87,7 +87,7 @@ async def _over_http(options: dict[str, Any], events: list[str]) -> list[Outcome
 
 async def _over_websocket(options: dict[str, Any], events: list[str]) -> list[Outcome]:
     endpoint, clock = endpoint_options.endpoint(options), SystemClock()
-    authorization = endpoint_options.authorization(options)
+    authorization = await endpoint_options.authorization(options)
     session = EventsSession(endpoint)
     transport = WebSocketTransport(tls_context(str(config.load().upstream.ca_file or "")))
     try:

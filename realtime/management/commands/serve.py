@@ -40,6 +40,7 @@ class Command(ExampleCommand):
             leave=_leave,
             patience=settings.drain,
             frame_bytes=settings.frame_bytes,
+            trust_proxy=config.load().trust_proxy,
         )
         try:
             server.serve()
