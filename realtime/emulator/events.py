@@ -26,6 +26,7 @@ from realtime.emulator.publishing import (
     signed_body,
 )
 from realtime.emulator.session import Dialect, Session, operation_id
+from realtime.emulator.websocket import WebSocket
 
 PATH = "/event"
 
@@ -35,7 +36,7 @@ class EventsSession(Session):
 
     dialect = Dialect("aws-appsync-event-ws", frozenset({"/event/realtime"}), Call("connect", PATH, b"{}"))
 
-    def __init__(self, api: Api, socket: Any, identity: Identity | None, refusal: ApiError | None = None) -> None:
+    def __init__(self, api: Api, socket: WebSocket, identity: Identity | None, refusal: ApiError | None = None) -> None:
         super().__init__(api, socket, identity, refusal)
         self._subscriptions: dict[str, Subscription] = {}
         self._publishes: deque[float] = deque()

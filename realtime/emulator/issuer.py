@@ -30,6 +30,10 @@ class TokenError(Exception):
     """A token that cannot be used; the message says why, in the words of the service where they are known."""
 
 
+class KeptError(Exception):
+    """The file with the signing key cannot be read; the message says what to do."""
+
+
 class Kept(msgspec.Struct):
     """What has to survive a restart: the signing key, and who was signed out when (microseconds)."""
 
@@ -167,13 +171,20 @@ class Issuer:
 
 def _load(path: Path | None) -> Kept:
     if path is not None and path.exists():
-        return msgspec.json.decode(path.read_bytes(), type=Kept)
+        return _read(path)
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     kept = Kept(pem.decode())
     if path is not None:
         _write_private(path, msgspec.json.encode(kept))
     return kept
+
+
+def _read(path: Path) -> Kept:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Kept)
+    except msgspec.DecodeError as error:
+        raise KeptError(f"{path} holds no signing key ({error}); remove the file") from error
 
 
 def _write_private(path: Path, data: bytes) -> None:

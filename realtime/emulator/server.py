@@ -29,6 +29,7 @@ from realtime.emulator.session import Session
 from realtime.emulator.snapshot import SnapshotEndpoint
 from realtime.emulator.transcript import Transcript
 from realtime.emulator.websocket import WebSocket, handshake
+from realtime.emulator.world import World
 
 logger = logging.getLogger("realtime.emulator")
 DIALECTS: tuple[type[Session], ...] = (EventsSession, GraphQLSession)
@@ -45,40 +46,25 @@ class Emulator:
         self._server: asyncio.Server | None = None
         self._mover: asyncio.Task[None] | None = None
         self._journal: Journal | None = None
+        self._sessions: dict[str, Session] = {}
 
     async def start(self) -> None:
-        """Listen. Raises OSError if the port is taken, JournalError, FaultError or SchemaError for a bad file."""
+        """Listen. Raises OSError if the port is taken; JournalError, KeptError, FaultError or SchemaError for a file."""
         options = self.options
         if options.faults is not None:
             for fault in decode_faults(options.faults.read_bytes()):
                 self._faults.add(fault)
         graphql = GraphQLBroker(Schema(options.schema), self._transcript)
         world, last = (options.state and load(options.state)) or (plant(options.fleet), 0)
-        clock = SourceClock(last=last)
+        if last and len(world.devices) != options.fleet.devices:
+            logger.warning("%s holds %d devices: that world goes on", options.state, len(world.devices))
         router = Router(self._upgrade)
         self._server = await asyncio.get_running_loop().create_server(
             lambda: HttpConnection(router, self._live), options.host, options.port, ssl=_tls(options)
         )
         self.port: int = self._server.sockets[0].getsockname()[1]
-        if last and len(world.devices) != options.fleet.devices:
-            logger.warning("%s holds %d devices: that world goes on", options.state, len(world.devices))
-        if options.state is not None:
-            self._journal = Journal(options.state, world, clock)
-        broker = Broker(self._transcript)
-        keys = None if options.state is None else options.state.with_name(options.state.name + ".issuer")
-        issuer = Issuer(self.url, ttl=options.token_ttl, path=keys)
-        authorizer = Authorizer(options.auth, issuer, options.root, f"{self._name}:{self.port}")
-        self.api = Api(options, issuer, authorizer, self._faults, self._transcript, broker, graphql, world)
-        self.fleet = Fleet(
-            world,
-            clock,
-            broker=broker,
-            faults=self._faults,
-            root=options.root,
-            journal=self._journal,
-            rng=Random(options.fleet.seed),
-            rate=options.fleet.rate,
-        )
+        self.api = self._make_api(graphql, world)
+        self.fleet = self._make_fleet(world, SourceClock(last=last))
         self.fleet.listeners.append(FleetBackend(graphql, world))
         self._mount(router)
         self._mover = asyncio.create_task(self.fleet.move(), name="fleet")
@@ -95,7 +81,7 @@ class Emulator:
             await asyncio.gather(self._mover, return_exceptions=True)
         if self._server is not None:
             self._server.close()
-        for session in tuple(self.api.sessions.values()) if self._server else ():
+        for session in tuple(self._sessions.values()):
             session.socket.close(1001, "emulator stops")
         for transport in tuple(self._live):
             transport.close()
@@ -130,6 +116,38 @@ class Emulator:
             "snapshot_url": f"{http}/snapshot",
             "control_url": f"{http}/control",
         }
+
+    def _make_api(self, graphql: GraphQLBroker, world: World) -> Api:
+        options = self.options
+        keys = None if options.state is None else options.state.with_name(options.state.name + ".issuer")
+        issuer = Issuer(self.url, ttl=options.token_ttl, path=keys)
+        return Api(
+            options,
+            issuer,
+            Authorizer(options.auth, issuer, options.root, f"{self._name}:{self.port}"),
+            self._faults,
+            self._transcript,
+            Broker(self._transcript),
+            graphql,
+            world,
+            self._sessions,
+        )
+
+    def _make_fleet(self, world: World, clock: SourceClock) -> Fleet:
+        """Bring the world to life; from here on the state file is ours."""
+        options = self.options
+        if options.state is not None:
+            self._journal = Journal(options.state, world, clock)
+        return Fleet(
+            world,
+            clock,
+            broker=self.api.broker,
+            faults=self._faults,
+            root=options.root,
+            journal=self._journal,
+            rng=Random(options.fleet.seed),
+            rate=options.fleet.rate,
+        )
 
     def _mount(self, router: Router) -> None:
         router.add("POST", "/event", EventsEndpoint(self.api).post)

@@ -8,8 +8,9 @@ Records are numbered from 1. Kinds: ``opened``, ``closed`` (with the code that w
 from __future__ import annotations
 
 from collections import deque
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
@@ -37,11 +38,11 @@ class Record(msgspec.Struct, omit_defaults=True):
 
 
 class Transcript:
-    """A bounded ring of records, and a file with all of them if a path is given."""
+    """A bounded ring of records, and a file with all of them, unbuffered, if a path is given."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._ring: deque[Record] = deque(maxlen=RING)
-        self._file: IO[bytes] | None = None if path is None else path.open("ab", buffering=1 << 16)
+        self._file: FileIO | None = None if path is None else path.open("ab", buffering=0)
         self.last = 0
 
     def add(self, kind: str, **about: Any) -> int:
@@ -67,10 +68,6 @@ class Transcript:
     def first(self) -> int:
         """The number of the oldest record that is still in memory."""
         return self._ring[0].n if self._ring else self.last + 1
-
-    def flush(self) -> None:
-        if self._file is not None:
-            self._file.flush()
 
     def close(self) -> None:
         if self._file is not None:

@@ -111,7 +111,15 @@ def test_the_modes_of_an_operation_can_be_chosen(run):
 def test_a_file_that_is_missing_or_foreign_is_named(tmp_path):
     foreign = tmp_path / "state"
     foreign.write_text("nonsense")
-    for options in (("--faults", str(tmp_path / "none")), ("--state", str(foreign))):
+    half_foreign = tmp_path / "half"
+    half_foreign.with_name("half.issuer").write_text("nonsense")
+    missing = tmp_path / "none"
+    for options in (
+        ("--faults", str(missing)),
+        ("--schema", str(missing)),
+        ("--state", str(foreign)),
+        ("--state", str(half_foreign)),
+    ):
         process = outcome(*options)
         assert process.returncode == 1
         assert options[1] in process.stderr
