@@ -49,7 +49,7 @@ class Emulator:
         self._sessions: dict[str, Session] = {}
 
     async def start(self) -> None:
-        """Listen. Raises OSError if the port is taken; JournalError, KeptError, FaultError or SchemaError for a file."""
+        """Listen. Raises OSError (port taken), or JournalError, KeptError, FaultError, SchemaError for a bad file."""
         options = self.options
         if options.faults is not None:
             for fault in decode_faults(options.faults.read_bytes()):
