@@ -40,3 +40,6 @@ CLOSED = Counter("fleetlight_sessions_closed_total", "Sessions closed by us by c
 DELIVERED = Counter("fleetlight_delivered_total", "Entries sent to browsers.")
 LOST_BY_LAYER = Counter("fleetlight_layer_lost_total", "Entries that a repair brought, not the layer.")
 RESYNCS = Counter("fleetlight_resyncs_total", "Resyncs that browsers were sent by cause.", ["cause"])
+HOP_SECONDS = Histogram(
+    "fleetlight_hop_seconds", "Time of an entry from hop to hop, sampled once a second.", ["hop"], buckets=LAG_BUCKETS
+)

@@ -119,10 +119,14 @@ class Upstream(Frame, frozen=True, kw_only=True, tag="system"):
 
 
 class Path(Frame, frozen=True, kw_only=True, tag="system"):
-    """Whether changes reach this process through the layer; without it they come with each second's look."""
+    """Whether changes reach this process through the layer; without it they come with each second's look.
+
+    ``since`` is when that was noticed (microseconds).
+    """
 
     event: Literal["path"] = "path"
     layer: Literal["ok", "down"]
+    since: int
 
 
 class Reply(Frame, frozen=True, kw_only=True, tag="reply"):
@@ -302,7 +306,10 @@ FAULTS = (
 
 
 class Close(IntEnum):
-    """Why a socket was closed. 4000-4099: come back with backoff. 4400-4499: not before something has changed."""
+    """Why a socket was closed.
+
+    4000-4099: come back with backoff. 4400-4499: not before something has changed, 4429 excepted.
+    """
 
     SLOW = 4001
     """The client stopped reading for too long."""
@@ -326,4 +333,4 @@ class Close(IntEnum):
     @property
     def comes_back(self) -> bool:
         """Whether the client should try again by itself."""
-        return self < 4400
+        return self < 4400 or self is Close.TOO_MANY

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 from django.db import DatabaseError
-from django.db.models import Max
+from django.db.models import Max, Q
 from redis.asyncio import Redis
 
-from realtime import demand, feed, groups, history
+from realtime import demand, feed, groups, history, metrics
 from realtime.database import DatabaseThread
 from realtime.delivery import envelope, state
 from realtime.delivery.batch import Batch
@@ -40,13 +42,30 @@ LOOK_EVERY = 1.0
 JOIN_DEADLINE = 2.0
 """Seconds that a session's beginning waits for Valkey; without it the looks bring what is missing."""
 
-WORKER_SILENT_AFTER = 10_000_000
-"""Microseconds without a beat of any worker after which browsers are told."""
+WORKER_SILENT_AFTER = 6_000_000
+"""Microseconds without a beat of any worker after which browsers are told: two of three were missed."""
 
 FIRST_MOVE_AFTER, MOVES_PER_SECOND = 0.25, 200
 """Seconds until the first session of a process that leaves comes back, and how many come back in a second."""
 
+HOPS = ("upstream", "record", "relay", "layer")
+"""From the source to us, to the database, to the stream, to this process."""
+
 Listen = Callable[[Hear, Report], Listener]
+
+
+class _Times(msgspec.Struct):
+    at: envelope.Hops
+
+
+_at_decoder = msgspec.json.Decoder(_Times)
+
+
+class _Beats(NamedTuple):
+    """When a worker last showed a sign of life: one that has not said goodbye, and any (microseconds)."""
+
+    living: int
+    last: int
 
 
 class Hub:
@@ -66,8 +85,9 @@ class Hub:
         self._announced: set[int] = set()
         self._arrival = asyncio.Event()
         self._heads: Batch[str, Head] = Batch(self._read_heads)
-        self._path_ok = True
+        self._path = envelope.Path(layer="ok", since=_now_us())
         self._believe_head = False
+        self._measured = False
         self._database_ok = True
         self._upstream: envelope.Upstream | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,6 +105,10 @@ class Hub:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._states.close()
+
+    @property
+    def _path_ok(self) -> bool:
+        return self._path.layer == "ok"
 
     # ── For connections ───────────────────────────────────────────────────────────────────────────────────
 
@@ -148,7 +172,7 @@ class Hub:
         if self._upstream is not None:
             news.append(("upstream", self._upstream))
         if not self._path_ok:
-            news.append(("path", envelope.Path(layer="down")))
+            news.append(("path", self._path))
         return news
 
     def drain(self) -> None:
@@ -168,22 +192,34 @@ class Hub:
 
     def report_path(self, ok: bool, why: str) -> None:
         """Note that the layer's messages come again, or come no more."""
-        self._path_ok = ok
+        self._path = envelope.Path(layer="ok" if ok else "down", since=_now_us())
         self._believe_head = True
         if ok:
             logger.info("Valkey answers: changes come at once again")
         else:
             logger.warning("Valkey does not answer (%s): changes come with each second's look", why)
-        self._tell_all(envelope.Path(layer="ok" if ok else "down"), "path")
+        self._tell_all(self._path, "path")
 
     def _hand_out(self, topic: str, epoch: str, rows: Sequence[tuple[int, int, str, bytes]]) -> None:
         connections = self._by_topic.get(topic)
         if connections is None:
             return
         entries = [Entry(topic, epoch, offset, key, priority, body) for offset, priority, key, body in rows]
+        self._measure(entries[-1])
         for run in runs(entries):
             for connection in tuple(connections):
                 self._guarded(connection, connection.deliver, run)
+
+    def _measure(self, entry: Entry) -> None:
+        """Observe how long one entry a second took from hop to hop: enough to see, too little to cost."""
+        if self._measured:
+            return
+        self._measured = True
+        at = _at_decoder.decode(entry.body).at
+        times = (at.source, at.received, at.recorded, None if at.relayed is msgspec.UNSET else at.relayed, _now_us())
+        for hop, (begin, end) in zip(HOPS, itertools.pairwise(times), strict=True):
+            if begin is not None and end is not None:
+                metrics.HOP_SECONDS.labels(hop).observe(max(0, end - begin) / 1_000_000)
 
     def _guarded(self, connection: Connection, call: Callable[..., None], *args: Any, **options: Any) -> None:
         """Call one session so that a fault in it ends it alone."""
@@ -201,7 +237,7 @@ class Hub:
             if not self._topics:
                 continue
             try:
-                heads, beat = await self._database.run(self._look, list(self._by_topic))
+                heads, beats = await self._database.run(self._look, list(self._by_topic))
             except DatabaseError as exc:
                 if self._database_ok:
                     logger.warning("the database does not answer: revocations and losses are not seen (%s)", exc)
@@ -209,21 +245,22 @@ class Hub:
                 continue
             self._database_ok = True
             trusted = self._path_ok and not self._believe_head
-            self._believe_head = False
-            self._note_workers(beat)
+            self._believe_head = self._measured = False
+            self._note_workers(beats)
             for connection in tuple(self._topics):
                 self._guarded(connection, connection.look, heads, trusted=trusted)
 
     @staticmethod
-    def _look(topics: Sequence[str]) -> tuple[dict[str, Head], int]:
-        beat = Worker.objects.filter(stopped=False).aggregate(newest=Max("beat"))["newest"]
-        return feed.heads(topics), beat or 0
+    def _look(topics: Sequence[str]) -> tuple[dict[str, Head], _Beats]:
+        beats = Worker.objects.aggregate(living=Max("beat", filter=Q(stopped=False)), last=Max("beat"))
+        return feed.heads(topics), _Beats(beats["living"] or 0, beats["last"] or 0)
 
-    def _note_workers(self, beat: int) -> None:
-        now = time.time_ns() // 1000
-        worker: Any = "alive" if now - beat < WORKER_SILENT_AFTER else "silent"
-        if self._upstream is None or self._upstream.worker != worker:
-            self._upstream = envelope.Upstream(worker=worker, since=beat if worker == "silent" else now)
+    def _note_workers(self, beats: _Beats) -> None:
+        now = _now_us()
+        alive = now - beats.living < WORKER_SILENT_AFTER
+        if self._upstream is None or alive != (self._upstream.worker == "alive"):
+            since = now if alive else beats.last or now
+            self._upstream = envelope.Upstream(worker="alive" if alive else "silent", since=since)
             self._tell_all(self._upstream, "upstream")
 
     async def _read_heads(self, topics: Sequence[str]) -> Mapping[str, Head]:
@@ -307,3 +344,7 @@ async def _keep(part: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             logger.exception("a part of the hub failed and begins again")
             await asyncio.sleep(LOOK_EVERY)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
