@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from django.db.models import Q
+from django.db.models import Count, F, Q
 
 from dashboard import access
 from dashboard.models import Change, Field, Refused, User
 from realtime.models import Gap
 
-DAY_US = 86_400_000_000
+MINUTE_US = 60_000_000
+DAY_US = 1440 * MINUTE_US
 LINES = 100
 PROGRESS = ("fwProgress", "progress")
 
@@ -66,6 +67,15 @@ def recent(user: User, limit: int) -> list[Line]:
     return [_change(row) for row in rows]
 
 
+def rate(user: User, now: int) -> list[int]:
+    """How many changes of what `user` may see each of the last 60 minutes brought, the running one last."""
+    last = now // MINUTE_US
+    seen = Change.objects.filter(key__in=access.visible(user).values("key"), recorded_at__gte=(last - 59) * MINUTE_US)
+    minutes = seen.exclude(source="snapshot").annotate(minute=F("recorded_at") / MINUTE_US)
+    counts = dict(minutes.values_list("minute").annotate(Count("pk")))
+    return [counts.get(minute, 0) for minute in range(last - 59, last + 1)]
+
+
 def _change(row: Change) -> Line:
     return Line("change", row.time, row.name, msgspec.json.decode(row.value), row.source, key=row.key)
 
@@ -112,5 +122,4 @@ def _constant_presence(key: str, start: int, now: int) -> list[Span]:
 
 
 def _span(kind: str, begin: int, end: int, start: int) -> Span:
-    minute = 60_000_000
-    return Span(kind, round((begin - start) / minute, 2), round(max((end - begin) / minute, 1.5), 2))
+    return Span(kind, round((begin - start) / MINUTE_US, 2), round(max((end - begin) / MINUTE_US, 1.5), 2))

@@ -25,6 +25,7 @@ class SignedInRequest(HttpRequest):
 
 ROWS = 1000  # a page holds at most this many; above it the filters are applied by the server alone
 RECENT = 14
+HOPS = ["AppSync to worker", "Worker to database", "Database to feed", "Feed to this page"]
 
 View = Callable[..., dict[str, Any]]
 Page = Callable[..., HttpResponse]
@@ -69,6 +70,7 @@ def overview(request: SignedInRequest) -> dict[str, Any]:
         "counts": fleet.count(devices),
         "sites": fleet.sites(devices),
         "organizations": organizations,
+        "pulse": _bars(timeline.rate(request.user, upstream.now_us())),
         "activity": [(row, names.get(row.key)) for row in timeline.recent(request.user, RECENT)],
     }
 
@@ -146,7 +148,7 @@ def organization(request: SignedInRequest) -> dict[str, Any]:
 
 @live_page("dashboard/connection.html")
 def connection(request: SignedInRequest) -> dict[str, Any]:
-    return {"gaps": timeline.gaps(request.user, upstream.now_us() - timeline.DAY_US)}
+    return {"gaps": timeline.gaps(request.user, upstream.now_us() - timeline.DAY_US), "hops": HOPS}
 
 
 def _read(user: User, prefix: str) -> list[Entity]:
@@ -162,6 +164,15 @@ def _one(user: User, key: str) -> Entity:
 
 def _find(user: User, key: str) -> Entity | None:
     return entities.read(access.fields_of(user, key)).get(key)
+
+
+def _bars(counts: list[int]) -> list[dict[str, float]]:
+    """A bar for each count, in a picture that is 40 high and as wide as there are counts."""
+    heights = [round(40 * count / max(1, *counts), 1) for count in counts]
+    return [
+        {"x": x, "y": 40 - height, "height": height, "count": count}
+        for x, (count, height) in enumerate(zip(counts, heights, strict=True))
+    ]
 
 
 def _archive_matches(archive: Entity, device: Entity | None, wanted: dict[str, str]) -> bool:

@@ -76,7 +76,17 @@ def test_the_overview_counts_on(open_page, still):
     still(op="set", key=CAMERA, fields={"online": False})
     expect(offline).to_have_text(str(before + 1), timeout=SOON)
     expect(page.locator("[data-activity] li").first).to_contain_text("Presence: Offline", timeout=SOON)
+    expect(page.locator("[data-pulse-latency]")).to_have_text(re.compile(r"^\d+(\.\d)? m?s$"), timeout=SOON)
     assert_not_reloaded(page)
+
+
+def test_the_way_of_the_last_change_is_shown_hop_by_hop(open_page, still):
+    page = live(open_page("/connection/", "owner"))
+    still(op="set", key=CAMERA, fields={"online": False})
+    durations = page.locator("[data-hop-duration]")
+    for index in range(4):
+        expect(durations.nth(index)).to_have_text(re.compile(r"^\d+(\.\d)? m?s$"), timeout=SOON)
+    expect(page.locator("[data-waterfall-what]")).to_contain_text("cam-001")
 
 
 def test_a_devices_timeline_goes_on(open_page, still):

@@ -62,6 +62,17 @@ def test_progress_and_what_a_snapshot_brought_are_no_news(fleet):
     assert [line.name for line in timeline.recent(fleet.viewer, 10)] == ["fwUpdateState"]
 
 
+def test_the_rate_counts_the_changes_of_each_minute_of_the_last_hour(fleet):
+    minute = 60_000_000
+    now = NOW // minute * minute + 30_000_000
+    change("online", "true", now)
+    change("online", "false", now - minute)
+    change("online", "true", now - minute)
+    change("online", "false", now - 60 * minute)
+    change("online", "true", now, key="device/org-borealis/cam-1")
+    assert timeline.rate(fleet.viewer, now) == [0] * 58 + [2, 1]
+
+
 def test_the_strip_covers_the_day_in_minutes(fleet):
     link_up(fleet.viewer)
     change("online", "true", NOW - 30 * HOUR)

@@ -16,10 +16,12 @@ import { beginKeys } from "./keys.js";
 import { List } from "./list.js";
 import { Overview } from "./overview.js";
 import { Pill } from "./pill.js";
+import { Pulse } from "./pulse.js";
 import { beginSignOut, showEnd } from "./sign_out.js";
 import { beginTheme } from "./theme.js";
 import { beginTimes } from "./times.js";
 import { beginToasts, toast } from "./toast.js";
+import { Waterfall } from "./waterfall.js";
 
 const { dataset } = document.body;
 
@@ -47,6 +49,8 @@ function beginLive() {
   const part = PARTS[dataset.page]?.(feed, entities);
   const pill = new Pill(feed, () => part?.freshnessChanged?.());
   listeners.push(() => pill.changed(), () => part?.changed?.(), followStatus(feed));
+  Pulse.begin(feed);
+  Waterfall.begin(feed);
   beginToasts(store);
   beginAnnouncements(store);
   followBrowser(feed.connection);
