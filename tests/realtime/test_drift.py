@@ -41,6 +41,6 @@ def test_schemas_are_found_in_an_openapi_document_by_their_event_type_too():
 
 
 def test_the_asyncapi_document_has_a_channel_for_every_feed():
-    channels = drift.asyncapi("root")["channels"]
-    assert channels["roleChanged"]["address"] == "/root/user/{userId}/roleChanged"
+    channels = drift.asyncapi("prefix")["channels"]
+    assert channels["roleChanged"]["address"] == "/prefix/user/{userId}/roleChanged"
     assert len(channels) == len(FEEDS)
