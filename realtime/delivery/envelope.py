@@ -90,7 +90,7 @@ class State(Frame, frozen=True, kw_only=True, tag="state"):
     meta: Any
 
 
-ResyncCause = Literal["epoch", "floor", "retention", "overflow", "above-head", "access"]
+ResyncCause = Literal["epoch", "floor", "retention", "overflow", "above-head"]
 
 
 class Resync(Frame, frozen=True, kw_only=True, tag="system"):
@@ -329,8 +329,3 @@ class Close(IntEnum):
     """The account may no longer have the feed."""
     TOO_MANY = 4429
     """Too many connections or messages; come back after the error's ``retry_after``."""
-
-    @property
-    def comes_back(self) -> bool:
-        """Whether the client should try again by itself."""
-        return self < 4400 or self is Close.TOO_MANY
