@@ -56,6 +56,10 @@ test-python: install  ## Run the Python tests, those in Chromium and with short 
 soak: install  ## Run the tests that take hours: long properties, random faults, fuzzing.
 	$(BIN)/pytest -m soak
 
+.PHONY: bench
+bench: install chromium  ## Measure speed beside plainer ways to do the same. BENCH="--only live --turns 1" narrows it.
+	@$(BIN)/python -m tests.bench $(BENCH)
+
 .PHONY: pins
 pins:  ## Pin the dependencies of pyproject.toml anew (needs uv).
 	uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-emit-index-url \

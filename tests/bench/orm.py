@@ -1,0 +1,95 @@
+"""The peer of the worker's write path: the same rows, by Django's bulk operations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from django.db import transaction
+
+from dashboard.models import Change, Field
+from realtime.decoding import copy_of, decode
+from realtime.events import Copy, Draft, Entry
+from realtime.feed import _entry as frame
+from realtime.merge import newer, tie
+from realtime.models import FeedEntry, Topic
+
+VERSIONED = ("value", "time", "tie", "sourced", "changed_at", "confirmed_at", "heard_at", "recorded_at")
+
+
+def record_batch(batch: Sequence[tuple[int, str, str]]) -> list[Entry]:
+    """Record (user id, feed, payload) triples in one transaction and return their feed entries."""
+    now = time.time_ns() // 1000
+    copies = [
+        copy_of(feed, decode(feed, payload), user_id=user_id, received=now, source="events")
+        for user_id, feed, payload in batch
+    ]
+    with transaction.atomic():
+        drafts = _record(copies, now)
+        return _append(drafts, now)
+
+
+def _record(copies: Sequence[Copy], now: int) -> list[Draft]:
+    rows = Field.objects.filter(key__in={copy.key for copy in copies})
+    known = {(row.key, row.name): row for row in rows}
+    touched: dict[tuple[str, str], Field] = {}
+    changes = []
+    for copy in copies:
+        assert copy.time is not None
+        for name, text in copy.fields:
+            row = known.get((copy.key, name))
+            mark = tie(text)
+            if row is None or newer((copy.time, mark), (row.time, row.tie)):
+                if row is None or row.value != text:
+                    changes.append(
+                        Change(key=copy.key, name=name, value=text, time=copy.time, recorded_at=now, source="events")
+                    )
+                row = Field(key=copy.key, name=name, value=text, time=copy.time, tie=mark, changed_at=copy.time)
+                row.recorded_at = now
+            row.heard_at = row.confirmed_at = now
+            known[copy.key, name] = touched[copy.key, name] = row
+    Field.objects.bulk_create(
+        touched.values(), update_conflicts=True, unique_fields=["key", "name"], update_fields=VERSIONED
+    )
+    Change.objects.bulk_create(changes)
+    return [_draft(copy) for copy in copies]
+
+
+def _draft(copy: Copy) -> Draft:
+    assert copy.time is not None
+    return Draft(
+        topic=f"user.{copy.user_id}",
+        key=copy.key,
+        event_type=copy.event_type,
+        priority=2,
+        source=copy.source,
+        fields=tuple((name, text, copy.time, tie(text)) for name, text in copy.fields),
+        source_time=copy.time,
+        received=copy.received,
+    )
+
+
+def _append(drafts: Sequence[Draft], now: int) -> list[Entry]:
+    names = {draft.topic for draft in drafts}
+    topics = {topic.name: topic for topic in Topic.objects.select_for_update().filter(name__in=names)}
+    missing = [Topic(name=name) for name in sorted(names - topics.keys())]
+    topics |= {topic.name: topic for topic in Topic.objects.bulk_create(missing)}
+    entries = []
+    for draft in drafts:
+        topic = topics[draft.topic]
+        topic.head += 1
+        entries.append(frame(draft, topic.epoch, topic.head, now))
+    Topic.objects.bulk_update(topics.values(), ["head"])
+    FeedEntry.objects.bulk_create(
+        FeedEntry(
+            topic_id=entry.topic,
+            epoch=entry.epoch,
+            offset=entry.offset,
+            key=entry.key,
+            priority=entry.priority,
+            body=entry.body.decode(),
+            at=now,
+        )
+        for entry in entries
+    )
+    return entries

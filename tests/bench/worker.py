@@ -1,0 +1,63 @@
+"""Runs the contestants of `recording` and `reception`, each in a process of its own, in turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+from project.state import socket_path
+from realtime import embedded_valkey
+from tests.bench.processes import Process, pinned, python
+from tests.bench.recording import CORE, OTHER_CORES
+from tests.bench.systems import settings
+
+CONNECTIONS = 20
+
+
+async def measure(directory: Path, turns: int, count: int) -> dict[str, dict[str, float]]:
+    """Return events a second (by the wall) and CPU time an event (µs) of each contestant: medians over the turns."""
+    runs: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for turn in range(turns):
+        for name in ("ours", "orm", "floor"):
+            where = directory / f"recording-{name}-{turn}"
+            runs[f"memory: {name}"].append(await _alone(where, ["tests.bench.recording", name, str(count)]))
+        for name in ("ours", "bare"):
+            where = directory / f"reception-{name}-{turn}"
+            runs[f"sockets: {name}"].append(await _from_fountain(where, name, count))
+    return {name: _middle(found) for name, found in runs.items()}
+
+
+async def _from_fountain(where: Path, name: str, count: int) -> dict[str, float]:
+    command = python("-m", "tests.bench.fountain", str(CONNECTIONS), str(count))
+    fountain = await Process.start("fountain", pinned(OTHER_CORES, command), {}, ready='{"port"')
+    try:
+        port = json.loads(fountain.lines[0])["port"]
+        return await _alone(where, ["tests.bench.reception", name, str(port), str(CONNECTIONS), str(count)])
+    finally:
+        await fountain.stop()
+
+
+async def _alone(where: Path, module: list[str]) -> dict[str, float]:
+    """Run a contestant on its own core with a fresh database and Valkey; return what it printed."""
+    os.mkdir(where)
+    server = pinned(OTHER_CORES, embedded_valkey.command(socket_path(where), where))
+    valkey = await Process.start("valkey", server, {})
+    try:
+        environment = {**settings(where), "DJANGO_SETTINGS_MODULE": "project.settings", "LOG_LEVEL": "ERROR"}
+        contestant = await Process.start(module[0], pinned({CORE}, python("-m", *module)), environment)
+        result: dict[str, float] = json.loads((await contestant.end())[-1])
+        return result
+    finally:
+        await valkey.stop()
+        shutil.rmtree(where)
+
+
+def _middle(runs: list[dict[str, float]]) -> dict[str, float]:
+    return {
+        "events_per_second": round(median(run["events"] / run["wall"] for run in runs)),
+        "cpu_us_per_event": round(median(run["cpu"] / run["events"] for run in runs) * 1e6, 1),
+    }
