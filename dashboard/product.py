@@ -4,8 +4,9 @@ from dashboard.access import TopicAccess
 from dashboard.recording import FieldRecorder
 from dashboard.retention import ChangeTimeline
 from dashboard.state import CurrentState
+from realtime import config
 
-recorder = FieldRecorder()
+recorder = FieldRecorder(asks=bool(config.load().upstream.snapshot_url))
 access = TopicAccess()
 state = CurrentState()
 timeline = ChangeTimeline()

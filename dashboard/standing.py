@@ -7,14 +7,14 @@ what there is in all. Neither brings back what has ended, unless it is younger t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import F
 
 from dashboard.models import Membership, User, Visibility
 from realtime import sql
 from realtime.events import Copy
 from realtime.snapshot import Snapshot
-
-PERSONAL = ("user", "member")
-"""Kinds of entity that a person sees because they are about that person."""
 
 
 def organization_of(key: str) -> str:
@@ -23,84 +23,124 @@ def organization_of(key: str) -> str:
     return "" if kind == "user" else rest.partition("/")[0]
 
 
-def grant(copies: Sequence[Copy], now: int) -> tuple[list[bool], set[int]]:
-    """Tell for each copy whether its user may see its entity, granting what the copy shows to be visible.
+def time_of(copy: Copy) -> int:
+    """Return the time that decides: the source's, or without one that of the receipt."""
+    return copy.received if copy.time is None else copy.time
 
-    Returns the answers, and the users who heard of an entity for the first time.
-    """
-    memberships = _memberships({copy.user_id for copy in copies})
-    visible = _visible((copy.user_id, copy.key) for copy in copies)
-    fresh: dict[tuple[int, str], tuple[str, int]] = {}
-    joined: dict[tuple[int, str], int] = {}
-    answers = []
+
+@dataclass(slots=True)
+class Granted:
+    """For each copy, in order, whether its user may see its entity; and what users see for the first time."""
+
+    seen: list[bool] = field(default_factory=list)
+    fresh: dict[tuple[int, str], int] = field(default_factory=dict)
+
+
+def grant(copies: Sequence[Copy]) -> Granted:
+    """Judge for each copy whether its user may see its entity, and grant what the copy shows to be visible."""
+    users = {copy.user_id for copy in copies}
+    view = _View(_subjects(users), _memberships(users), _visible((copy.user_id, copy.key) for copy in copies))
+    granted = Granted()
     for copy in copies:
-        time = copy.received if copy.time is None else copy.time
-        org = organization_of(copy.key)
-        seen = _may_see(copy, time, org, memberships, visible, joined)
-        if seen and visible.get((copy.user_id, copy.key), 0) is not None:
-            fresh[copy.user_id, copy.key] = (org, time)
-            visible[copy.user_id, copy.key] = None
-        answers.append(seen)
-    _join(joined)
-    _reveal([(user, key, org, time) for (user, key), (org, time) in sorted(fresh.items())])
-    return answers, {user for user, key in fresh if key.partition("/")[0] not in PERSONAL}
+        seen = view.shows(copy)
+        if seen and view.visible.get((copy.user_id, copy.key), 0) is not None:
+            granted.fresh[copy.user_id, copy.key] = time_of(copy)
+            view.visible[copy.user_id, copy.key] = None
+        granted.seen.append(seen)
+    _join(view.joined)
+    _reveal([(user, key, organization_of(key), time) for (user, key), time in sorted(granted.fresh.items())])
+    return granted
 
 
-def change_role(copy: Copy, now: int) -> bool:
-    """Follow a roleChanged that concerns the copy's own user; tell whether it made the user's view narrower."""
+def change_role(copy: Copy) -> set[str] | None:
+    """Follow a roleChanged: return the keys that left its user's view, None if it is not news of this user's role."""
     user = User.objects.filter(pk=copy.user_id).first()
     _, org, subject = copy.key.split("/", 2)
     if user is None or user.subject != subject:
-        return False
+        return None
     role = next((text for name, text in copy.fields if name == "role"), "null")
-    time = copy.received if copy.time is None else copy.time
     membership, _ = Membership.objects.get_or_create(user=user, org_id=org)
-    if time < membership.changed_at:
-        return False
+    if time_of(copy) <= membership.changed_at:
+        return None
     ended = role == "null"
-    membership.role, membership.changed_at = "" if ended else role.strip('"'), time
-    membership.ended_at = time if ended else None
+    membership.role, membership.changed_at = "" if ended else role.strip('"'), time_of(copy)
+    membership.ended_at = membership.changed_at if ended else None
     membership.save()
-    if ended:
-        living = Visibility.objects.filter(user=user, org_id=org, ended_at=None)
-        living.exclude(key__startswith="member/").update(ended_at=time)
-    return ended
+    return _leave(user, org, copy.key, membership.changed_at) if ended else set()
 
 
-def follow(user_id: int, snapshot: Snapshot, keys: Iterable[str], as_of: int, now: int) -> tuple[set[str], set[str]]:
-    """Bring memberships and visibility to the user's snapshot; return the keys that came, and those that went."""
-    _follow_memberships(user_id, {org.org_id: org.role or "" for org in snapshot.organizations}, as_of)
-    wanted = set(keys)
+def follow(user_id: int, snapshot: Snapshot, keys: Iterable[str], as_of: int) -> tuple[set[str], set[str]]:
+    """Bring memberships and visibility to the user's snapshot; return the keys that came, and those that went.
+
+    What ended after the moment of the snapshot stays ended.
+    """
+    left = _follow_memberships(user_id, {org.org_id: org.role or "" for org in snapshot.organizations}, as_of)
+    wanted = {key for key in keys if organization_of(key) not in left}
     rows = dict(Visibility.objects.filter(user_id=user_id).values_list("key", "ended_at"))
     came = {key for key in wanted if key not in rows or _ended_by(rows[key], as_of)}
     living = Visibility.objects.filter(user_id=user_id, ended_at=None, granted_at__lte=as_of)
     went = {key for key in living.values_list("key", flat=True) if key not in wanted and not key.startswith("user/")}
     _reveal([(user_id, key, organization_of(key), as_of) for key in sorted(came)])
-    Visibility.objects.filter(user_id=user_id, key__in=went).update(ended_at=as_of)
+    _end([(user_id, key, as_of) for key in sorted(went)])
     return came, went
+
+
+def end_sessions(user_id: int) -> None:
+    """End all sign-in sessions of this user."""
+    User.objects.filter(pk=user_id).update(session_epoch=F("session_epoch") + 1)
+
+
+def belongs_nowhere(user_id: int) -> bool:
+    """Tell whether this user was a member of organisations and is of none now."""
+    ends = set(Membership.objects.filter(user_id=user_id).values_list("ended_at", flat=True))
+    return bool(ends) and None not in ends
+
+
+@dataclass(slots=True)
+class _View:
+    """What the users of a batch may see while it is judged. ``joined``: organisations that they turn out to be in."""
+
+    subjects: Mapping[int, str | None]
+    memberships: Mapping[tuple[int, str], int | None]
+    visible: dict[tuple[int, str], int | None]
+    joined: dict[tuple[int, str], int] = field(default_factory=dict)
+
+    def shows(self, copy: Copy) -> bool:
+        ended = self.visible.get((copy.user_id, copy.key))
+        if ended is not None and time_of(copy) <= ended:
+            return False
+        return self._is_about_its_user(copy) or self._is_member(copy)
+
+    def _is_about_its_user(self, copy: Copy) -> bool:
+        """A person hears of the own role and tokens even when belonging nowhere any more."""
+        kind, _, rest = copy.key.partition("/")
+        return kind in ("user", "member") and rest.rpartition("/")[2] == self.subjects.get(copy.user_id)
+
+    def _is_member(self, copy: Copy) -> bool:
+        place = copy.user_id, organization_of(copy.key)
+        if not place[1]:
+            return False
+        if place not in self.memberships:
+            # Without a snapshot provider this is how memberships are learned: the backend sends this user the news.
+            self.joined.setdefault(place, time_of(copy))
+            return True
+        return self.memberships[place] is None
 
 
 def _ended_by(ended: int | None, as_of: int) -> bool:
     return ended is not None and ended <= as_of
 
 
-def _may_see(
-    copy: Copy,
-    time: int,
-    org: str,
-    memberships: Mapping[tuple[int, str], int | None],
-    visible: Mapping[tuple[int, str], int | None],
-    joined: dict[tuple[int, str], int],
-) -> bool:
-    if copy.key.partition("/")[0] in PERSONAL:
-        return True
-    if (copy.user_id, org) not in memberships:
-        # Without a snapshot provider this is how memberships are learned: the backend sends this user the news.
-        joined.setdefault((copy.user_id, org), time)
-    elif memberships[copy.user_id, org] is not None:
-        return False
-    ended = visible.get((copy.user_id, copy.key))
-    return ended is None or time > ended
+def _leave(user: User, org: str, own_key: str, at: int) -> set[str]:
+    """End the user's view of an organisation, but for the own membership, whose end is to be seen."""
+    living = Visibility.objects.filter(user=user, org_id=org, ended_at=None).exclude(key=own_key)
+    left = set(living.values_list("key", flat=True))
+    living.update(ended_at=at)
+    return left
+
+
+def _subjects(user_ids: set[int]) -> dict[int, str | None]:
+    return dict(User.objects.filter(pk__in=user_ids).values_list("pk", "subject"))
 
 
 def _memberships(user_ids: set[int]) -> dict[tuple[int, str], int | None]:
@@ -134,10 +174,20 @@ def _reveal(rows: Sequence[tuple[int, str, str, int]]) -> None:
     )
 
 
-def _follow_memberships(user_id: int, roles: Mapping[str, str], as_of: int) -> None:
+def _end(rows: Sequence[tuple[int, str, int]]) -> None:
+    gone = sql.rows({"user_id": "bigint", "key": "text", "ended_at": "bigint"})
+    sql.execute(
+        f"UPDATE dashboard_visibility SET ended_at = gone.ended_at FROM {gone} AS gone "
+        "WHERE dashboard_visibility.user_id = gone.user_id AND dashboard_visibility.key = gone.key",
+        rows,
+    )
+
+
+def _follow_memberships(user_id: int, roles: Mapping[str, str], as_of: int) -> set[str]:
+    """Bring memberships to the snapshot; return the organisations that the user is not a member of, as known now."""
     known = {membership.org_id: membership for membership in Membership.objects.filter(user_id=user_id)}
     for org_id, role in roles.items():
-        membership = known.get(org_id) or Membership(user_id=user_id, org_id=org_id)
+        membership = known.setdefault(org_id, Membership(user_id=user_id, org_id=org_id))
         if membership.changed_at <= as_of:
             membership.role, membership.changed_at, membership.ended_at = role, as_of, None
             membership.save()
@@ -145,3 +195,4 @@ def _follow_memberships(user_id: int, roles: Mapping[str, str], as_of: int) -> N
         if org_id not in roles and membership.ended_at is None and membership.changed_at <= as_of:
             membership.changed_at = membership.ended_at = as_of
             membership.save()
+    return {org_id for org_id, membership in known.items() if membership.ended_at is not None}

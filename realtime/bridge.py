@@ -17,12 +17,11 @@ from typing import NamedTuple
 
 from django.db import InterfaceError, OperationalError, transaction
 
-from realtime import feed, gaps, metrics
+from realtime import feed, metrics
 from realtime.database import DatabaseThread
 from realtime.decoding import Undecodable, copy_of, decode
 from realtime.events import Copy, Entry, Recording
-from realtime.models import UndecodablePayload
-from realtime.notes import Note
+from realtime.notes import Note, Unreadable
 from realtime.product import Recorder
 
 logger = logging.getLogger("realtime.bridge")
@@ -41,8 +40,6 @@ BUSY = 0.3
 
 RETRY_MOST = 2.0
 
-PAYLOAD_KEPT = 8_000
-
 
 class RawCopy(NamedTuple):
     """An event as it arrived: not decoded yet. ``received`` is in microseconds."""
@@ -53,9 +50,13 @@ class RawCopy(NamedTuple):
     payload: str
     received: int
     source: str
+    spoiled: str = ""
+    """Why it can't be recorded, once that is known: then it is kept as unreadable."""
 
 
-class _Pending(NamedTuple):
+class Pending(NamedTuple):
+    """A note that waits to be applied."""
+
     note: Note
     done: asyncio.Future[None]
     received: int
@@ -94,8 +95,8 @@ class Bridge:
         self._check_fence = check_fence
         self._refuse_tokens = refuse_tokens
         self._ask_snapshot = ask_snapshot
-        self._queue: list[RawCopy | _Pending] = []
-        self._writing: Sequence[RawCopy | _Pending] = ()
+        self._queue: list[RawCopy | Pending] = []
+        self._writing: Sequence[RawCopy | Pending] = ()
         self._wake = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
@@ -113,7 +114,7 @@ class Bridge:
     def note(self, note: Note) -> asyncio.Future[None]:
         """Take a note; the future is done when it is committed, or holds why it can't be."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Pending(note, done, now_us()))
+        self._queue.append(Pending(note, done, now_us()))
         self._wake.set()
         return done
 
@@ -156,26 +157,30 @@ class Bridge:
         if len(self._queue) < ROOM:
             self._has_room.set()
 
-    async def _write(self, batch: Sequence[RawCopy | _Pending]) -> None:
-        """Write a batch, however long the database is away; halve it around what can't be written."""
+    async def _write(self, batch: Sequence[RawCopy | Pending]) -> None:
+        """Write a batch; halve it around what can't be written."""
+        try:
+            written = await self._persist(batch)
+        except Fenced:
+            raise
+        except Exception as error:
+            await self._divide(batch, error)
+        else:
+            self._committed(batch, written)
+
+    async def _persist(self, batch: Sequence[RawCopy | Pending]) -> Written:
+        """Write a batch, however long the database is away; raises what its content is to blame for."""
         delay = 0.05
         while True:
             try:
                 with metrics.BATCH_SECONDS.time():
-                    written = await self._database.run(self._transact, batch)
-                break
+                    return await self._database.run(self.transact, batch)
             except (OperationalError, InterfaceError) as error:
                 logger.warning("the database is away or busy (%s): keeping %d items", error, len(batch))
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, RETRY_MOST)
-            except Fenced:
-                raise
-            except Exception as error:
-                await self._divide(batch, error)
-                return
-        self._committed(batch, written)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, RETRY_MOST)
 
-    async def _divide(self, batch: Sequence[RawCopy | _Pending], error: Exception) -> None:
+    async def _divide(self, batch: Sequence[RawCopy | Pending], error: Exception) -> None:
         if len(batch) > 1:
             middle = len(batch) // 2
             await self._write(batch[:middle])
@@ -184,54 +189,65 @@ class Bridge:
         item = batch[0]
         logger.error("can't record %s", type(item).__name__, exc_info=error)
         if isinstance(item, RawCopy):
-            await self._database.run(_keep, [(item, f"{type(error).__name__}: {error}")])
-            self.undecodable += 1
-            self._ask_snapshot(item.link_id)
+            spoiled = item._replace(spoiled=f"{type(error).__name__}: {error}")
+            self._committed([spoiled], await self._persist([spoiled]))
         elif not item.done.done():
-            item.done.set_exception(error)
+            item.done.set_exception(NotRecorded(f"{type(error).__name__}: {error}"))
 
-    def _committed(self, batch: Sequence[RawCopy | _Pending], written: Written) -> None:
+    def _committed(self, batch: Sequence[RawCopy | Pending], written: Written) -> None:
         self._publish(written.entries)
         self._count(batch, written)
         for item in batch:
-            if isinstance(item, _Pending) and not item.done.done():
+            if isinstance(item, Pending) and not item.done.done():
                 item.done.set_result(None)
         for link_id in {raw.link_id for raw in written.spoiled} | written.doubtful:
             self._ask_snapshot(link_id)
 
-    def _count(self, batch: Sequence[RawCopy | _Pending], written: Written) -> None:
+    def _count(self, batch: Sequence[RawCopy | Pending], written: Written) -> None:
         self.recorded += len(batch)
         self.undecodable += len(written.spoiled)
         metrics.ENTRIES.inc(len(written.entries))
+        if received := [item.received for item in batch if isinstance(item, RawCopy)]:
+            metrics.RECORD_LAG.observe((now_us() - min(received)) / 1_000_000)
         for name, count in Counter(item.feed for item in batch if isinstance(item, RawCopy)).items():
             metrics.COPIES.labels(name).inc(count)
         for name, count in Counter(raw.feed for raw in written.spoiled).items():
             metrics.UNDECODABLE.labels(name).inc(count)
 
-    def _transact(self, batch: Sequence[RawCopy | _Pending]) -> Written:
-        """Decode, record and append, in one transaction, in the database thread."""
+    def transact(self, batch: Sequence[RawCopy | Pending]) -> Written:
+        """Decode, record and append, in one transaction, in the database thread.
+
+        What it writes has moments of its own, one after the other: of two notes of a link the later one wins, and
+        "recorded since" means the same to a backfill as to what was recorded before and after it.
+        """
         raws = [item for item in batch if isinstance(item, RawCopy)]
         copies, spoiled = _decode(raws)
         links = {raw.user_id: raw.link_id for raw in raws}
+        notes: list[Note] = [Unreadable(*raw[:3], raw.received, error, raw.payload) for raw, error in spoiled]
+        notes += [item.note for item in batch if isinstance(item, Pending)]
         with transaction.atomic():
             self._check_fence()
-            now = now_us()
-            _keep(spoiled)
-            recording = self._recorder.record(copies, now) if copies else Recording(drafts=[], narrowed=set())
-            doubtful = {links[user_id] for user_id in recording.doubtful}
+            now = self._next_moment()
+            recording = self._recorder.record(copies, now) if copies else Recording()
             for copy in copies:
                 if copy.event_type == "user/tokenRevoked":
                     self._refuse_tokens(copy.user_id, "the upstream revoked the token: sign in again")
-            for item in batch:
-                if isinstance(item, _Pending):
-                    # Notes of one batch follow each other: each has its own moment, so that the later one wins.
-                    self._moment = max(now, self._moment + 1)
-                    noted = item.note.apply(self._moment)
-                    recording.drafts.extend(noted.drafts)
-                    recording.narrowed |= noted.narrowed
+            for note in notes:
+                noted = note.apply(self._next_moment())
+                recording.drafts.extend(noted.drafts)
+                recording.narrowed |= noted.narrowed
             entries = feed.append(recording.drafts, now)
             feed.revoke(f"user.{user_id}" for user_id in recording.narrowed)
+        doubtful = {links[user_id] for user_id in recording.doubtful}
         return Written(entries, [raw for raw, _ in spoiled], doubtful)
+
+    def _next_moment(self) -> int:
+        self._moment = max(now_us(), self._moment + 1)
+        return self._moment
+
+
+class NotRecorded(RuntimeError):
+    """A note can't be recorded; the text says why. What it was to bring about has not happened."""
 
 
 class Fenced(RuntimeError):
@@ -242,27 +258,15 @@ def _decode(raws: Sequence[RawCopy]) -> tuple[list[Copy], list[tuple[RawCopy, st
     copies: list[Copy] = []
     spoiled: list[tuple[RawCopy, str]] = []
     for raw in raws:
+        if raw.spoiled:
+            spoiled.append((raw, raw.spoiled))
+            continue
         try:
             event = decode(raw.feed, raw.payload)
             copies.append(copy_of(raw.feed, event, user_id=raw.user_id, received=raw.received, source=raw.source))
         except Undecodable as error:
             spoiled.append((raw, str(error)))
     return copies, spoiled
-
-
-def _keep(spoiled: Sequence[tuple[RawCopy, str]]) -> None:
-    """Keep what could not be read, and open a window: what it told of is missing until a snapshot is compared."""
-    UndecodablePayload.objects.bulk_create(
-        UndecodablePayload(
-            link_id=raw.link_id,
-            feed=raw.feed,
-            at=raw.received,
-            error=error[:300],
-            payload=raw.payload[:PAYLOAD_KEPT].replace("\x00", "\\u0000"),
-        )
-        for raw, error in spoiled
-    )
-    gaps.open_window([(raw.link_id, raw.feed, "undecodable payload", raw.received - gaps.MARGIN) for raw, _ in spoiled])
 
 
 def now_us() -> int:

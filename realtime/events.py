@@ -120,12 +120,12 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recording(msgspec.Struct):
-    """What recording a batch came to: the drafts for the feed, whose view became narrower, and who heard of an
-    entity for the first time, so that a snapshot has to tell the rest of it."""
+    """What recording a batch came to: the drafts for the feed, whose view became narrower, and whose link has to ask
+    a snapshot, because what came is not the whole truth: an entity never heard of, a new role, a doubtful time."""
 
     drafts: list[Draft] = []
     narrowed: set[int] = set()
-    strangers: set[int] = set()
+    doubtful: set[int] = set()
     changed: int = 0
     refused: int = 0
 

@@ -18,17 +18,21 @@ MARGIN = 2_000_000
 WHOLE_LINK = ""
 
 
-def open_window(rows: Sequence[tuple[int, str, str, int]]) -> None:
-    """Open windows, given as (link id, feed, cause, started_at); one that is open already keeps its beginning."""
+def open_window(rows: Sequence[tuple[int, str, str, int]]) -> set[int]:
+    """Open windows, given as (link id, feed, cause, started_at); one that is open already keeps its beginning.
+
+    Returns the links that have a window more than before.
+    """
     new = sql.rows({"link_id": "bigint", "feed": "text", "cause": "text", "started_at": "bigint"})
-    sql.execute(
+    opened = sql.fetch(
         "INSERT INTO realtime_gap (link_id, feed, cause, started_at, outcome, differences, note) "
         f"SELECT link_id, feed, cause, started_at, '{Gap.Outcome.OPEN}', 0, '' FROM {new} AS new WHERE true "
-        "ON CONFLICT DO NOTHING",
+        "ON CONFLICT DO NOTHING RETURNING link_id",
         rows,
     )
     lost = [link_id for link_id, feed, _, _ in rows if feed == WHOLE_LINK]
     Link.objects.filter(pk__in=lost, live=True).update(live=False)
+    return {link_id for (link_id,) in opened}
 
 
 def open_of(link_id: int) -> list[Gap]:

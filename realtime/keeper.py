@@ -15,9 +15,9 @@ from random import Random
 from typing import Any
 
 from realtime import feeds, gaps, metrics
-from realtime.appsync.auth import Authorization
+from realtime.appsync.auth import Authorization, Request
 from realtime.appsync.endpoint import Endpoint
-from realtime.bridge import Bridge, RawCopy, now_us
+from realtime.bridge import Bridge, NotRecorded, RawCopy, now_us
 from realtime.notes import Backfill, CloseUnknown, FeedsState, LinkState
 from realtime.product import Recorder
 from realtime.snapshot import Snapshot, SnapshotProvider, SnapshotUnavailable
@@ -72,6 +72,7 @@ class Keeper:
         self._lost_at: float | None = None
         self._repair: asyncio.Task[None] | None = None
         self._repair_again = False
+        self._compared_at: int | None = None
         self._feeds_noted = False
         self._received = 0
 
@@ -160,6 +161,8 @@ class Keeper:
         }
         told = (values["state"], values["reason"], values["next_try_at"], snapshot.session)
         news, self._told = told != self._told, told
+        if not news:
+            del values["since"]  # it was told with the state; worked out anew it would differ by microseconds
         self._parts.bridge.note(
             LinkState(
                 self.link_id, self.user_id, self._parts.worker, values, snapshot.session, now_us(), not_live, news
@@ -186,14 +189,14 @@ class Keeper:
         self._feeds_noted = False
         deaf = self._deaf() if self._settled else []
         opened = [(s.feed, s.error or s.status, now_us() - gaps.MARGIN) for s in deaf]
-        self._parts.bridge.note(FeedsState(self.link_id, self._rows(), opened))
+        self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self._rows(), opened))
 
     def _rows(self) -> list[dict[str, Any]]:
         """Return the subscriptions as the pages show them."""
         return [
             {
                 "feed": s.feed,
-                "channel": s.channel,
+                "channel": s.target,
                 "state": s.status,
                 "attempts": s.attempts,
                 "error": s.error,
@@ -213,7 +216,7 @@ class Keeper:
             self._repair_again = False
             try:
                 await self._repair_once()
-            except SnapshotUnavailable as error:
+            except (SnapshotUnavailable, NotRecorded) as error:
                 await self._give_up(str(error))
 
     async def _repair_once(self) -> None:
@@ -229,6 +232,7 @@ class Keeper:
         second.before, second.live_at = first.differences, live_at
         second.closes = await self._closable()
         await self._parts.bridge.note(second)
+        self._compared_at = second.applied_at
         metrics.GAPS.labels("repaired" if second.differences else "nothing-missed").inc()
         self._settled = True
 
@@ -243,12 +247,13 @@ class Keeper:
         """Return the windows that may close now, after opening one for each feed that is still deaf."""
         deaf = self._deaf()
         opened = [(s.feed, s.error or s.status, self._began()) for s in deaf]
-        await self._parts.bridge.note(FeedsState(self.link_id, self._rows(), opened))
+        await self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self._rows(), opened))
         names = {s.feed for s in deaf}
         return [gaps.WHOLE_LINK, *(s.feed for s in self._subscriptions if s.feed not in names)]
 
     def _backfill(self, snapshot: Snapshot, since: int | None) -> Backfill:
-        return Backfill(self.link_id, self.user_id, self._parts.recorder, snapshot, since, None)
+        recorder = self._parts.recorder
+        return Backfill(self.link_id, self.user_id, recorder, snapshot, since, None, self._compared_at)
 
     async def _fetch(self) -> Snapshot:
         """Return a snapshot, however long that takes; only an answer that can never be read is an error."""
@@ -280,6 +285,6 @@ class Keeper:
 
 def _header(authorization: Authorization) -> dict[str, str]:
     """Return the request headers of an authorization object; the host is that of the request itself."""
-    headers = authorization.headers("", "")
+    headers = authorization.headers(Request("", "", ""))
     headers.pop("host", None)
     return headers

@@ -13,12 +13,15 @@ from typing import Any, Protocol
 from realtime import gaps, sql
 from realtime.events import PRIORITY_SYSTEM, Draft, Recording
 from realtime.merge import canonical, tie
-from realtime.models import Link, Transition
+from realtime.models import Link, Transition, UndecodablePayload
 from realtime.product import Recorder
 from realtime.snapshot import Snapshot
 
 LINK_KEY = "link/self"
 LINK_CHANGED = "link/changed"
+
+PAYLOAD_KEPT = 8_000
+"""Characters kept of a payload that can't be read."""
 
 
 class Note(Protocol):
@@ -41,11 +44,15 @@ class LinkState:
 
     def apply(self, now: int) -> Recording:
         Link.objects.filter(pk=self.link_id).update(worker=self.worker, **self.values)
+        opened: set[int] = set()
         if self.not_live is not None:
             cause, started = self.not_live
-            gaps.open_window([(self.link_id, gaps.WHOLE_LINK, cause[:60], started)])
-        if not self.news:
-            return Recording(drafts=[], narrowed=set())
+            opened = gaps.open_window([(self.link_id, gaps.WHOLE_LINK, cause[:60], started)])
+        if self.news:
+            self._keep_transition()
+        return _told(self.link_id, self.user_id, now) if self.news or opened else Recording()
+
+    def _keep_transition(self) -> None:
         Transition.objects.create(
             link_id=self.link_id,
             at=self.at,
@@ -55,7 +62,6 @@ class LinkState:
             session=self.session,
             detail=self.values["last_error"],
         )
-        return Recording(drafts=[link_draft(self.link_id, self.user_id, now)], narrowed=set())
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +69,45 @@ class FeedsState:
     """Subscriptions changed: their list for the pages, and the feeds whose window opens although the link is up."""
 
     link_id: int
+    user_id: int
     subscriptions: list[dict[str, Any]]
     opened: Sequence[tuple[str, str, int]] = ()
 
     def apply(self, now: int) -> Recording:
         Link.objects.filter(pk=self.link_id).update(subscriptions=self.subscriptions)
-        gaps.open_window([(self.link_id, feed, cause[:60], at) for feed, cause, at in self.opened])
-        return Recording(drafts=[], narrowed=set())
+        opened = gaps.open_window([(self.link_id, feed, cause[:60], at) for feed, cause, at in self.opened])
+        return _told(self.link_id, self.user_id, now) if opened else Recording()
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A payload could not be read: it is kept, and what it told of is missing until a snapshot is compared."""
+
+    link_id: int
+    user_id: int
+    feed: str
+    at: int
+    error: str
+    payload: str
+
+    def apply(self, now: int) -> Recording:
+        UndecodablePayload.objects.create(
+            link_id=self.link_id,
+            feed=self.feed,
+            at=self.at,
+            error=self.error[:300],
+            payload=self.payload[:PAYLOAD_KEPT].replace("\x00", "\\u0000"),
+        )
+        opened = gaps.open_window([(self.link_id, self.feed, "undecodable payload", self.at - gaps.MARGIN)])
+        return _told(self.link_id, self.user_id, now) if opened else Recording()
 
 
 @dataclass(slots=True)
 class Backfill:
     """A snapshot is compared with what is recorded; the last one of a repair closes the window.
 
-    ``since`` none means: since the window began. ``closes`` are the feeds whose windows end with it.
+    ``since`` none means: since the window began, or without one since ``compared_at``, the last comparison.
+    ``closes`` are the feeds whose windows end with it.
     """
 
     link_id: int
@@ -85,6 +116,7 @@ class Backfill:
     snapshot: Snapshot
     since: int | None
     closes: Sequence[str] | None
+    compared_at: int | None = None
     before: int = 0
     live_at: int = 0
     differences: int = field(default=0, init=False)
@@ -92,9 +124,7 @@ class Backfill:
 
     def apply(self, now: int) -> Recording:
         self.applied_at = now
-        windows = gaps.open_of(self.link_id)
-        since = self.since if self.since is not None else min((gap.started_at for gap in windows), default=now)
-        recording = self.recorder.reconcile(self.user_id, self.snapshot, since, now)
+        recording = self.recorder.reconcile(self.user_id, self.snapshot, self._since(now), now)
         self.differences = self.before + len(recording.drafts)
         if self.closes is not None:
             gaps.close(
@@ -110,6 +140,12 @@ class Backfill:
             recording.drafts.append(link_draft(self.link_id, self.user_id, now))
         return recording
 
+    def _since(self, now: int) -> int:
+        if self.since is not None:
+            return self.since
+        last = now if self.compared_at is None else self.compared_at
+        return min((gap.started_at for gap in gaps.open_of(self.link_id)), default=last)
+
 
 @dataclass(frozen=True, slots=True)
 class CloseUnknown:
@@ -124,7 +160,7 @@ class CloseUnknown:
     def apply(self, now: int) -> Recording:
         gaps.close(self.link_id, self.closes, differences=0, known=False, note=self.note, live_at=self.live_at, now=now)
         _mark_live(self.link_id, self.closes, now)
-        return Recording(drafts=[link_draft(self.link_id, self.user_id, now)], narrowed=set())
+        return _told(self.link_id, self.user_id, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +176,11 @@ class Proof:
             f"FROM {new} AS new WHERE realtime_link.id = new.id",
             self.rows,
         )
-        return Recording(drafts=[], narrowed=set())
+        return Recording()
+
+
+def _told(link_id: int, user_id: int, now: int) -> Recording:
+    return Recording(drafts=[link_draft(link_id, user_id, now)])
 
 
 def link_draft(link_id: int, user_id: int, now: int) -> Draft:

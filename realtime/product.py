@@ -20,9 +20,13 @@ class Recorder(Protocol):
     def reconcile(self, user_id: int, snapshot: Snapshot, since: int, now: int) -> Recording:
         """Bring the state and this user's visibility to the snapshot.
 
-        There is a draft for each entity that came, went, or has a field that differed from the snapshot or was
-        recorded, by whichever link, since ``since`` (µs): what this user's feed may lack.
+        There is a draft for each entity that came, went, or has a field that was recorded, by whichever link, since
+        ``since`` (µs): what this user's feed may lack. What the snapshot changed has drafts for everybody who sees it.
         """
+
+
+    def organizations(self, user_id: int) -> list[str]:
+        """Return the ids of the organisations that this user is a member of, as recorded."""
 
 
 class Access(Protocol):
