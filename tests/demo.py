@@ -117,16 +117,21 @@ class DemoProcess:
         if self._process is not None and not self.ended:
             self.interrupt()
 
-    @contextmanager
     def sign_in(self, username):
         """Lend a client that is signed in, as a browser would be."""
-        with httpx.Client(base_url=self.address, follow_redirects=True, timeout=DEADLINE) as client:
-            form = client.get("/")
-            token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text).group(1)
-            answer = client.post(
-                str(form.url),
-                data={"csrfmiddlewaretoken": token, "username": username, "password": PASSWORD},
-                headers={"Referer": str(form.url)},
-            )
-            assert answer.url.path == "/", answer.text
-            yield client
+        return sign_in(self.address, username)
+
+
+@contextmanager
+def sign_in(address, username):
+    """Lend a client that is signed in at this address, as a browser would be."""
+    with httpx.Client(base_url=address, follow_redirects=True, timeout=DEADLINE) as client:
+        form = client.get("/")
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text).group(1)
+        answer = client.post(
+            str(form.url),
+            data={"csrfmiddlewaretoken": token, "username": username, "password": PASSWORD},
+            headers={"Referer": str(form.url)},
+        )
+        assert answer.url.path == "/", answer.text
+        yield client

@@ -1,0 +1,281 @@
+"""The parts of the demo as processes of a test's own, each of which it may kill, stop and start when it wants."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+
+from project.state import socket_path
+from realtime.demo import Demo, DemoOptions
+from realtime.emulator.clock import EPOCH
+from tests.demo import ROOT, free_port, sign_in, until
+
+PARTS = ("valkey", "emulator", "worker", "web")
+SETTLE_SECONDS = 0.3
+
+
+class Process:
+    """One part: the command and environment that the demo gives it, its log, and its life."""
+
+    def __init__(self, part, log, extra):
+        self.part = part
+        self.log = log
+        self._extra = extra
+        self.popen = None
+
+    def start(self, command=None):
+        """Start it, or another ``command`` in its place, without waiting for anything."""
+        assert self.popen is None or self.popen.poll() is not None, f"{self.part.name} runs"
+        with self.log.open("ab") as log:
+            self.popen = subprocess.Popen(
+                command or self.part.command(),
+                cwd=ROOT,
+                env={**_inherited(), **self.part.environment(), **self._extra},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def kill(self):
+        """End it as a crash does."""
+        self.popen.kill()
+        self.popen.wait()
+
+    def stop(self):
+        """End it in order."""
+        if self.popen is not None and self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGCONT)
+            self.popen.terminate()
+            try:
+                self.popen.wait(15)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    @contextmanager
+    def frozen(self):
+        """Hold it still, as a machine that swaps does."""
+        self.popen.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.popen.send_signal(signal.SIGCONT)
+
+    def said(self):
+        return self.log.read_text() if self.log.exists() else ""
+
+
+class Stack:
+    """The whole product on a state folder of its own. Use ``with``."""
+
+    def __init__(self, folder, devices=24, rate=20.0, **extra):
+        self.state_dir = Path(folder) / "var"
+        self.state_dir.mkdir(parents=True)
+        self.database = self.state_dir / "db.sqlite3"
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._extra = {"UPSTREAM_SETTLE_SECONDS": str(SETTLE_SECONDS), "LOG_LEVEL": "INFO", **extra}
+        self._demo = Demo(self._options(devices, rate))
+        self.socket = socket_path(self.state_dir)
+        parts = (self._demo.valkey(self.socket), self._demo.emulator(), self._demo.worker(), self._demo.web())
+        self._parts = {part.name: Process(part, self._log(part.name), self._extra) for part in parts}
+        self.valkey, self.emulator, self.worker, self.web = (self._parts[name] for name in PARTS)
+        self.transcript = Transcript(self)
+
+    def __enter__(self):
+        self.prepare_database()
+        self.run_manage("collectstatic", "--noinput", "--verbosity", "0")
+        self.valkey.start()
+        self.start_emulator()
+        self.transcript.start()
+        self.worker.start()
+        self.web.start()
+        until(self.web_is_ready, "the start of the web process")
+        return self
+
+    def __exit__(self, *exception):
+        self.transcript.stop()
+        for name in reversed(PARTS):
+            self._parts[name].stop()
+
+    # ── Parts ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def prepare_database(self):
+        """Make the tables and the demo's accounts."""
+        self.run_manage("migrate", "--verbosity", "0")
+        self.run_manage("shell", "-c", "from dashboard.demo import seed; seed()")
+
+    def run_manage(self, *arguments):
+        process = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env={**_inherited(), **self._demo._site(), **self._extra},
+            capture_output=True,
+            text=True,
+        )
+        assert process.returncode == 0, process.stderr
+
+    def start_emulator(self):
+        """Start it where it was; it goes on with the world that it kept."""
+        before = self.emulator.said().count('{"events_url"')
+        self.emulator.start()
+        until(lambda: self.emulator.said().count('{"events_url"') > before, "the emulator's start")
+        line = [line for line in self.emulator.said().splitlines() if line.startswith('{"events_url"')][-1]
+        self._demo._read_ready_line(line)
+        self.control_url = json.loads(line)["control_url"]
+
+    def web_is_ready(self):
+        try:
+            return httpx.get(f"{self.address}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    # ── The source ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def control(self, what, body=None, method=None):
+        method = method or ("GET" if body is None else "POST")
+        answer = httpx.request(method, f"{self.control_url}/{what}", json=body, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def fault(self, kind, **about):
+        return self.control("faults", {"kind": kind, **about})
+
+    def clear_faults(self):
+        self.control("faults", method="DELETE")
+
+    def operate(self, op, **about):
+        """Change the source's world, or its pace."""
+        return self.control("world", {"op": op, **about})
+
+    @contextmanager
+    def at_rest(self):
+        """Let the source make no changes of its own meanwhile."""
+        self.operate("pause")
+        try:
+            yield
+        finally:
+            self.operate("resume")
+
+    def truth(self, sub):
+        return self.control("world")["users"][sub]
+
+    # ── What is kept ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def query(self, statement, *parameters):
+        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10) as connection:
+            connection.row_factory = sqlite3.Row
+            rows = connection.execute(statement, parameters).fetchall()
+        connection.close()
+        return rows
+
+    def open_gaps(self, sub=None):
+        rows = self.query(
+            "SELECT link.subject, gap.* FROM realtime_gap AS gap JOIN realtime_link AS link ON link.id = gap.link_id "
+            "WHERE gap.outcome = 'open'"
+        )
+        return [row for row in rows if sub in (None, row["subject"])]
+
+    def link(self, sub):
+        rows = self.query("SELECT * FROM realtime_link WHERE subject = ?", sub)
+        return rows[0] if rows else None
+
+    def is_live(self, sub):
+        link = self.link(sub)
+        return link is not None and bool(link["live"]) and not self.open_gaps(sub)
+
+    def sign_in(self, username):
+        """Lend a client that is signed in, as a browser would be."""
+        return sign_in(self.address, username)
+
+    def _options(self, devices, rate):
+        return DemoOptions(
+            host="127.0.0.1",
+            port=self.port,
+            devices=devices,
+            rate=rate,
+            state_dir=self.state_dir,
+            manage=ROOT / "manage.py",
+            secret_key="a secret of tests, and of tests alone, of fifty letters",
+            token_key="dGVzdHMgb25seTogbm8gc2VjcmV0IGF0IGFsbC4uLi4=",
+        )
+
+    def _log(self, name):
+        return self.state_dir.parent / f"{name}.log"
+
+
+class Transcript(threading.Thread):
+    """Keeps every event that the source published, also those before it was killed (but for its last moment)."""
+
+    def __init__(self, stack):
+        super().__init__(daemon=True)
+        self._stack = stack
+        self._ended = threading.Event()
+        self.published = {}
+
+    def run(self):
+        since = 0
+        while not self._ended.wait(0.1):
+            since = self._read(since)
+
+    def _read(self, since):
+        try:
+            page = self._stack.control(f"transcript?since={since}&kind=published")
+        except (httpx.TransportError, AssertionError):
+            return 0  # it was killed: its numbers begin anew
+        for record in page["records"]:
+            if record.get("sub"):
+                self.published[record["us"], record["channel"], record["event"]] = record
+        return page["next"]
+
+    def stop(self):
+        self._ended.set()
+        self.join()
+
+
+def unaccounted(stack, subs):
+    """Return the published events of these people that have neither an entry nor lie in a window of the ledger."""
+    lost = []
+    for sub in subs:
+        link = stack.link(sub)
+        gaps = stack.query("SELECT * FROM realtime_gap WHERE link_id = ? ORDER BY started_at", link["id"])
+        bodies = stack.query("SELECT body FROM realtime_feedentry WHERE topic_id = ?", f"user.{link['user_id']}")
+        heard = {json.loads(row["body"])["at"]["source"] for row in bodies}
+        for record in list(stack.transcript.published.values()):
+            if record["sub"] != sub or record["us"] < gaps[0]["started_at"]:
+                continue
+            if source_time(record["event"]) not in heard and not _in_window(record, gaps):
+                lost.append(record)
+    return lost
+
+
+def source_time(payload):
+    moment = datetime.fromisoformat(json.loads(payload)["timestamp"])
+    return round((moment - EPOCH).total_seconds() * 1_000_000)
+
+
+def _in_window(record, gaps):
+    feed = record["channel"].split("/", 4)[-1]
+    return any(
+        gap["feed"] in ("", feed) and gap["started_at"] <= record["us"] <= (gap["closed_at"] or record["us"])
+        for gap in gaps
+    )
+
+
+def _inherited():
+    dropped = ("DJANGO_SETTINGS_MODULE", "PYTHONASYNCIODEBUG", "STATE_DIR", "DATABASE_URL", "REDIS_URL")
+    return {name: value for name, value in os.environ.items() if name not in dropped} | {"ENV_FILE": os.devnull}
+
+
+def swap(path, other):
+    """Put another database in the place of one, as a restore does."""
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    shutil.copyfile(other, path)
