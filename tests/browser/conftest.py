@@ -6,6 +6,7 @@ import httpx
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.browser.steps import CAMERA
 from tests.demo import PASSWORD
 
 DESKTOP, PHONE = (1440, 900), (390, 844)
@@ -87,3 +88,20 @@ def world(demo):
         assert answer.is_success, answer.text
 
     return change
+
+
+@pytest.fixture
+def still(world):
+    """The fleet stands still, so that only what the test does happens; it moves on afterwards."""
+    world(op="pause")
+    world(op="set", key=CAMERA, fields={"online": True, "recording": False, "fwUpdateState": "Idle"})
+    yield world
+    world(op="resume")
+
+
+@pytest.fixture
+def fault(demo):
+    """Let the emulator misbehave until the end of the test."""
+    address = f"{demo.record['control_url']}/faults"
+    yield lambda **fault: httpx.post(address, json=fault).raise_for_status()
+    httpx.delete(address).raise_for_status()

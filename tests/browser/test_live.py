@@ -7,53 +7,10 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import PHONE
+from tests.browser.steps import CAMERA, SOON, assert_not_reloaded, field, live, marked, pill
 from tests.demo import PASSWORD
 
 pytestmark = pytest.mark.browser
-
-CAMERA = "device/org-aurora/cam-001"
-SOON = 15_000  # ms; a deadline, not what it takes
-
-
-@pytest.fixture
-def still(world):
-    """The fleet stands still, so that only what the test does happens; it moves on afterwards."""
-    world(op="pause")
-    world(op="set", key=CAMERA, fields={"online": True, "recording": False, "fwUpdateState": "Idle"})
-    yield world
-    world(op="resume")
-
-
-@pytest.fixture
-def fault(demo):
-    """Let the emulator misbehave until the end of the test."""
-    address = f"{demo.record['control_url']}/faults"
-    yield lambda **fault: httpx.post(address, json=fault).raise_for_status()
-    httpx.delete(address).raise_for_status()
-
-
-def field(page, name, key=CAMERA):
-    return page.locator(f'main [data-entity="{key}"] [data-field="{name}"]').first
-
-
-def pill(page):
-    return page.locator("[data-pill-text]")
-
-
-def live(page):
-    """Wait until the page says that it is live and current."""
-    expect(pill(page)).to_have_text(re.compile("^Live"), timeout=SOON)
-    return page
-
-
-def marked(page):
-    """Mark the document, to see later that it was not loaded again."""
-    page.evaluate("document.body.dataset.marked = 'yes'")
-    return page
-
-
-def assert_not_reloaded(page):
-    assert page.evaluate("document.body.dataset.marked") == "yes"
 
 
 @pytest.mark.feature("S4.2")
