@@ -42,9 +42,10 @@ export class List {
     if (Object.keys(this.#wanted()).some((name) => name !== "sort")) feed.refresh();
   }
 
-  /** @returns {Record<string, string>} the filters that are set, as in the address */
+  /** @returns {Record<string, string>} the filters that are set, as in the address; a first choice sets nothing */
   #wanted() {
-    return Object.fromEntries([...new FormData(this.#form)].filter(([, value]) => value));
+    const set = [...this.#form.elements].filter(({ name, value, selectedIndex }) => name && value && selectedIndex !== 0);
+    return Object.fromEntries(set.map(({ name, value }) => [name, value]));
   }
 
   #filter() {

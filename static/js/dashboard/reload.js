@@ -6,21 +6,22 @@
 /** The changes that make it necessary come in a burst. */
 const QUIET_MS = 700;
 
-/** Should a reload not have helped, another one soon would not either. */
-const AGAIN_MS = 30_000;
+/** Should a reload not have helped, another one at once would not either. */
+const AGAIN_MS = 10_000;
 
 const KEY = "fleetlight.reloaded";
 
 let timer = null;
 
-export function reloadSoon() {
+export function reloadSoon(ms = QUIET_MS) {
   clearTimeout(timer);
-  timer = setTimeout(reload, QUIET_MS);
+  timer = setTimeout(reload, ms);
 }
 
 function reload() {
+  const wait = Number(sessionStorage.getItem(KEY) ?? 0) + AGAIN_MS - Date.now();
+  if (wait > 0) return reloadSoon(wait);
   if (document.activeElement?.matches("input, textarea, select")) return reloadSoon();
-  if (Date.now() - Number(sessionStorage.getItem(KEY) ?? 0) < AGAIN_MS) return;
   sessionStorage.setItem(KEY, String(Date.now()));
   location.reload();
 }
