@@ -198,9 +198,12 @@ def _start(s: _Step, event: Event) -> None:
 
 
 def _connect_now(s: _Step, event: Event) -> None:
-    """Somebody wants it this instant: forget what was counted, and that nobody was watching."""
+    """Somebody wants it this instant: forget what was counted, and that nobody was watching.
+
+    What is not forgotten is that the credentials were refused: insisting does not make them better.
+    """
     s.disarm(TimerKind.GRACE)
-    s.set(wants=True, attempt=0, unwanted="", grace=False, forced_refresh=False)
+    s.set(wants=True, attempt=0, unwanted="", grace=False)
     _evaluate(s)
 
 
