@@ -131,9 +131,10 @@ class Connection:
         self._session.look(heads, now, trusted=trusted)
         self._act()
         self._transport.keep_alive(self._live.limits.heartbeat_seconds)
-        if self._session.blocked and now - self._blocked_at > self._live.limits.stuck_seconds:
+        if not self._closed and self._session.blocked and now - self._blocked_at > self._live.limits.stuck_seconds:
             logger.info("session %s reads nothing: closed", self._session.id)
             metrics.CLOSED.labels(str(int(Close.SLOW))).inc()
+            self._closed = True
             self._transport.abort()
         if self._note_access(heads) or now - self._checked_at > self._live.limits.recheck_seconds:
             self._recheck(now)
@@ -281,17 +282,21 @@ async def attend(live: Live, visitor: Visitor, transport: Transport, cursor: str
     """Run a session over this transport while the block runs; the door feeds it what the client says."""
     session = Session(uuid4().hex[:12], visitor.user.pk, envelope.parse_cursor(cursor), live.limits)
     gauge = metrics.SESSIONS.labels(transport.name)
-    async with asyncio.TaskGroup() as tasks:
-        connection = Connection(live, visitor, session, transport, tasks)
-        transport.open(connection.drained)
-        opening = tasks.create_task(_open(connection))
-        gauge.inc()
-        try:
-            yield connection
-        finally:
-            gauge.dec()
-            live.hub.forget(connection)
-            opening.cancel()
+    tasks = asyncio.TaskGroup()
+    connection = Connection(live, visitor, session, transport, tasks)
+    gauge.inc()
+    try:
+        async with tasks:
+            transport.open(connection.drained)
+            opening = tasks.create_task(_open(connection))
+            try:
+                yield connection
+            finally:
+                opening.cancel()
+    finally:
+        # Last of all: a task that was still at work could have joined another topic.
+        live.hub.forget(connection)
+        gauge.dec()
 
 
 async def _open(connection: Connection) -> None:

@@ -33,12 +33,33 @@ PING_EVERY, PING_DEADLINE = 20, 30
 """Seconds. Proxies and home routers forget a connection that is silent for a minute."""
 
 
-class SocketWriter:
-    """Writes to an accepted WebSocket's connection."""
+class _Producer:
+    """Knows from Twisted whether a client reads: paused while more than 64 KiB wait, resumed when nothing does."""
 
-    def __init__(self, protocol: WebSocketProtocol) -> None:
+    def __init__(self) -> None:
         self.on_drained: Callable[[], None] | None = None
         self.blocked = False
+
+    def pauseProducing(self) -> None:
+        self.blocked = True
+
+    def resumeProducing(self) -> None:
+        self.blocked = False
+        if self.on_drained is not None:
+            self.on_drained()
+
+    def stopProducing(self) -> None:
+        """The connection is lost."""
+        self.on_drained = None
+
+
+class SocketWriter(_Producer):
+    """Writes to an accepted WebSocket's connection."""
+
+    OPEN = WebSocketProtocol.STATE_OPEN
+
+    def __init__(self, protocol: WebSocketProtocol) -> None:
+        super().__init__()
         self._protocol = protocol
         self._transport: Any = None
         self._direct: socket.socket | None = None
@@ -55,7 +76,7 @@ class SocketWriter:
 
     def write(self, data: bytes) -> None:
         """Hand the bytes to the kernel at once if nothing is queued before them, else queue them."""
-        if self._protocol.state != WebSocketProtocol.STATE_OPEN:
+        if self._protocol.state != self.OPEN:
             return
         transport = self._transport
         if self._direct is not None and not transport._tempDataBuffer and not transport.dataBuffer:
@@ -77,31 +98,16 @@ class SocketWriter:
         """Drop the connection with whatever is unsent."""
         self._protocol.transport.abortConnection()
 
-    def pauseProducing(self) -> None:
-        """Twisted: more than 64 KiB wait for the client."""
-        self.blocked = True
 
-    def resumeProducing(self) -> None:
-        """Twisted: nothing waits any more."""
-        self.blocked = False
-        if self.on_drained is not None:
-            self.on_drained()
-
-    def stopProducing(self) -> None:
-        """Twisted: the connection is lost."""
-        self.on_drained = None
-
-
-class ResponseWriter:
+class ResponseWriter(_Producer):
     """Writes the body of a response that has been started."""
 
     def __init__(self, request: WebRequest) -> None:
-        self.on_drained: Callable[[], None] | None = None
-        self.blocked = False
+        super().__init__()
         self._request = request
 
     def open(self) -> None:
-        """Become the response's producer, which Twisted pauses while the client does not read."""
+        """Become the response's producer."""
         self._request.registerProducer(self, True)
         connection = self._request.channel.transport
         if type(connection) is tcp.Server:
@@ -121,20 +127,6 @@ class ResponseWriter:
         """Drop the connection with whatever is unsent."""
         if self._request.channel is not None:
             self._request.channel.transport.abortConnection()
-
-    def pauseProducing(self) -> None:
-        """Twisted: more than 64 KiB wait for the client."""
-        self.blocked = True
-
-    def resumeProducing(self) -> None:
-        """Twisted: nothing waits any more."""
-        self.blocked = False
-        if self.on_drained is not None:
-            self.on_drained()
-
-    def stopProducing(self) -> None:
-        """Twisted: the connection is lost."""
-        self.on_drained = None
 
 
 def limit_send_buffer(handle: socket.socket) -> None:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -142,3 +143,67 @@ async def test_it_starts_without_valkey_and_database_and_says_so_in_a_line_each(
     assert answer.headers["retry-after"]
     async with Browser(server, "some-session").socket() as socket:
         assert await socket.ending() == 4013
+
+
+# ── The writer ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Wrapped:
+    """A transport behind TLS: it passes what it does not know on to the bare socket, as Twisted's wrapper does."""
+
+    _tempDataBuffer = ()
+    dataBuffer = b""
+    TLS = True
+
+    def __init__(self):
+        self.written = []
+        self.producer = "the HTTP channel"
+
+    def unregisterProducer(self):
+        self.producer = None
+
+    def registerProducer(self, producer, streaming):
+        assert self.producer is None and streaming
+        self.producer = producer
+
+    def getHandle(self):
+        raise AssertionError("clear text would go past the encryption")
+
+    def write(self, data):
+        self.written.append(data)
+
+
+def test_behind_tls_nothing_is_sent_past_the_encryption():
+    from realtime.delivery.daphne import SocketWriter
+
+    transport = Wrapped()
+    writer = SocketWriter(SimpleNamespace(transport=transport, state=SocketWriter.OPEN))
+    writer.open()
+    writer.write(b"frame")
+    assert transport.written == [b"frame"]
+    assert transport.producer is writer
+
+
+def test_after_the_end_nothing_is_written():
+    from realtime.delivery.daphne import SocketWriter
+
+    transport = Wrapped()
+    writer = SocketWriter(SimpleNamespace(transport=transport, state=None))
+    writer.open()
+    writer.write(b"frame")
+    assert transport.written == []
+
+
+def test_a_writer_says_when_it_takes_no_more_and_when_it_does_again():
+    from realtime.delivery.daphne import SocketWriter
+
+    drained = []
+    writer = SocketWriter(None)
+    writer.on_drained = lambda: drained.append(True)
+    writer.pauseProducing()
+    assert writer.blocked and not drained
+    writer.resumeProducing()
+    assert not writer.blocked and drained == [True]
+    writer.stopProducing()
+    writer.resumeProducing()
+    assert drained == [True]
