@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Count, F, Q, Sum
 
@@ -12,6 +13,7 @@ from realtime.models import Gap, Link, Topic, Transition, UndecodablePayload, Wo
 DAY_US = 86_400_000_000
 TRANSITIONS = 60
 GAPS = 40
+LISTENING = ("syncing", "open")  # states in which a subscription can be live
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,17 @@ def gaps(link: Link) -> list[Gap]:
     return sorted(link.gaps.order_by("-started_at")[:GAPS], key=lambda gap: gap.outcome != Gap.Outcome.OPEN)
 
 
-def subscriptions(link: Link) -> tuple[int, int]:
+def subscriptions(link: Link) -> list[dict[str, Any]]:
+    """The link's subscriptions. While it is not up none is live, whatever they were when it was last heard of."""
+    if link.state in LISTENING:
+        return list(link.subscriptions)
+    return [{**row, "state": "wanted"} for row in link.subscriptions]
+
+
+def live_of_wanted(link: Link) -> tuple[int, int]:
     """How many of the link's subscriptions are live, of how many wanted."""
-    return sum(row.get("state") == "live" for row in link.subscriptions), len(link.subscriptions)
+    rows = subscriptions(link)
+    return sum(row["state"] == "live" for row in rows), len(rows)
 
 
 def worker_is_silent(name: str, now: int) -> bool:

@@ -48,7 +48,7 @@ class LinkAdmin(Record):
 
     @admin.display(description="live / wanted")
     def live_of_wanted(self, link: Link) -> str:
-        live, wanted = diagnostics.subscriptions(link)
+        live, wanted = diagnostics.live_of_wanted(link)
         return f"{live} / {wanted}"
 
     @admin.display(description="since", ordering="since")
@@ -103,7 +103,7 @@ class LinkAdmin(Record):
 
     def _diagnosis(self, request: HttpRequest, link: Link) -> dict[str, Any]:
         now = upstream.now_us()
-        live, wanted = diagnostics.subscriptions(link)
+        live, wanted = diagnostics.live_of_wanted(link)
         return {
             "title": f"Link of {link.subject}",
             "link": link,
@@ -111,6 +111,7 @@ class LinkAdmin(Record):
             "live": live,
             "wanted": wanted,
             "worker_silent": diagnostics.worker_is_silent(link.worker, now),
+            "subscriptions": diagnostics.subscriptions(link),
             "transitions": diagnostics.transitions(link),
             "gaps": diagnostics.gaps(link),
             "may_operate": self.has_operate_permission(request),

@@ -14,20 +14,20 @@ from xml.sax.saxutils import escape
 
 from realtime.upstream.states import TABLE, State
 
-WIDTH, HEIGHT = 1000, 400
+WIDTH, HEIGHT = 1000, 430
 NODE_WIDTH, NODE_HEIGHT = 136, 40
-BEND = 22  # how far a line bows out, so that the way there and the way back don't cover each other
+BEND = 0.14  # how far a line bows out, by its length: long ones clear the nodes between, and the way back its way
 
 PLACES = {
-    State.STOPPED: (100, 50),
-    State.WAITING: (490, 50),
-    State.SUSPENDED: (880, 50),
-    State.CONNECTING: (100, 200),
-    State.AUTHENTICATING: (360, 200),
-    State.SYNCING: (620, 200),
-    State.OPEN: (880, 200),
-    State.BACKOFF: (490, 345),
-    State.FAILED: (880, 345),
+    State.STOPPED: (100, 90),
+    State.WAITING: (490, 90),
+    State.SUSPENDED: (880, 90),
+    State.CONNECTING: (100, 235),
+    State.AUTHENTICATING: (360, 235),
+    State.SYNCING: (620, 235),
+    State.OPEN: (880, 235),
+    State.BACKOFF: (490, 380),
+    State.FAILED: (880, 380),
 }
 
 COMMON_FROM = 5  # what as many states understand alike (stop, suspend, …) is drawn for the current state only
@@ -93,8 +93,7 @@ def _label(before: State, after: State, causes: list[str]) -> str:
 def _middle(before: State, after: State) -> tuple[float, float]:
     """The point towards which the line bows: beside the straight way, on the left of who goes it."""
     (x1, y1), (x2, y2) = PLACES[before], PLACES[after]
-    length = math.hypot(x2 - x1, y2 - y1)
-    return (x1 + x2) / 2 + (y2 - y1) / length * BEND, (y1 + y2) / 2 - (x2 - x1) / length * BEND
+    return (x1 + x2) / 2 + (y2 - y1) * BEND, (y1 + y2) / 2 - (x2 - x1) * BEND
 
 
 def _words(causes: list[str]) -> str:

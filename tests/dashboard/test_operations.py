@@ -70,10 +70,16 @@ def test_a_links_page_shows_its_state_transitions_and_gaps(people, link):
 
 @pytest.mark.feature("S0.3")
 def test_a_links_page_shows_its_subscriptions_one_by_one(people, link):
+    Link.objects.update(state="open")
     shown = page(people.operator, f"{LINKS}{link.pk}/change/")
     assert "Subscriptions: 1 of 2 live" in shown
     assert "/vortex-app/user/sub-viewer/tokenRevoked" in shown
     assert "Unauthorized" in shown
+
+
+def test_of_a_link_that_is_down_no_subscription_is_live(people, link):
+    assert "Subscriptions: 0 of 2 live" in page(people.operator, f"{LINKS}{link.pk}/change/")
+    assert "0 / 2" in page(people.operator, LINKS)
 
 
 def test_only_the_current_state_is_lit(people, link):
