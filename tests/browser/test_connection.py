@@ -94,15 +94,41 @@ def test_signing_out_in_one_tab_ends_what_the_others_show(open_page):
     expect(page.locator("main [data-entity]")).to_have_count(0)
 
 
+def hide(page, hidden):
+    """Put another window over the page, or take it away."""
+    page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
 @pytest.mark.feature("S3.8")
 def test_a_hidden_page_is_right_within_a_moment_of_being_shown(open_page, still):
     page = marked(live(open_page("/devices/", "owner")))
-    hide = """hidden => {
-        Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
-        document.dispatchEvent(new Event("visibilitychange"));
-    }"""
-    page.evaluate(hide, True)
+    hide(page, True)
     still(op="set", key=CAMERA, fields={"online": False})
-    page.evaluate(hide, False)
+    hide(page, False)
     expect(field(page, "online")).to_have_text("Offline", timeout=SOON)
     assert_not_reloaded(page)
+
+
+def test_a_hidden_stream_gives_its_connection_back_and_goes_on_when_it_is_looked_at(open_page, still):
+    page = live(open_page("/connection/", "owner"))
+    page.get_by_role("button", name="Use another transport").click()
+    expect(pill(page)).to_have_text("Live over SSE", timeout=SOON)
+    expect(page.locator("[data-connection-state]")).to_have_text("Connected")
+    remembered = "(localStorage.getItem('fleetlight.transport') ?? '').startsWith('sse@')"
+    until(lambda: page.evaluate(remembered), "the memory of what worked")
+    page.clock.install()
+    page.goto("/devices/")
+    expect(pill(page)).to_have_text("Live over SSE", timeout=SOON)
+    hide(page, True)
+    page.clock.fast_forward(31_000)
+    assert page.evaluate("fleetlight.connection.state()") == "closed"
+    still(op="set", key=CAMERA, fields={"online": False})
+    hide(page, False)
+    expect(field(page, "online")).to_have_text("Offline", timeout=SOON)
+    assert page.evaluate("fleetlight.connection.status().resyncs") == {}
