@@ -9,7 +9,7 @@ from django.db import OperationalError
 from realtime import feed, groups
 from realtime.delivery.continuity import Repair
 from realtime.delivery.envelope import Close
-from realtime.delivery.hub import Hub
+from realtime.delivery.hub import WORKER_SILENT_AFTER, Hub, _Beats, _now_us
 from realtime.events import Head
 from tests.realtime.delivery.world import make_entry
 
@@ -77,6 +77,9 @@ class Somebody:
     def tell(self, frame, key):
         self.told.append(frame)
 
+    def look(self, heads, *, trusted):
+        self.told.append(("look", trusted))
+
     def close(self, close):
         self.closed = close
 
@@ -91,12 +94,23 @@ class Hosts:
 
     def __init__(self):
         self.ears, self.database = Ears(), Database()
-        self.hub = Hub(self.ears, SimpleNamespace(xrange=self.xrange), self.database, None)
+        self.hub = Hub(self.ears, SimpleNamespace(xrange=self.xrange, zadd=self.zadd), self.database, None)
         self.read = asyncio.Event()
+        self.beats = _Beats(0, 0)
+        self.announced = asyncio.Queue()
+        self.valkey_gone = False
 
     async def xrange(self, *args):
         await self.read.wait()
         return []
+
+    async def zadd(self, key, wanted):
+        if self.valkey_gone:
+            raise ConnectionError("gone")
+        self.announced.put_nowait(set(wanted))
+
+    def look(self, topics):
+        return heads(topics), self.beats
 
     def say(self, *offsets, topic="user.1"):
         entries = [make_entry(offset, topic=topic) for offset in offsets]
@@ -106,7 +120,9 @@ class Hosts:
 @pytest.fixture
 async def hosts(monkeypatch):
     monkeypatch.setattr(feed, "heads", heads)
+    monkeypatch.setattr("realtime.delivery.hub.LOOK_EVERY", 0.001)
     hosts = Hosts()
+    monkeypatch.setattr(hosts.hub, "_look", hosts.look)
     yield hosts
     await hosts.hub.stop()
 
@@ -214,9 +230,98 @@ async def test_who_is_sent_away_comes_back_one_after_the_other(hosts):
     assert {person.closed for person in people} == {Close.MOVING}
 
 
+# ── What comes by itself ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_after_a_break_of_the_path_the_database_is_believed_once(hosts):
+    person = Somebody()
+    await hosts.hub.join(person, ["user.1"])
+    hosts.ears.report(False, "gone")
+    hosts.ears.report(True, "")
+    hosts.hub.start()
+    await until(lambda: person.told.count(("look", True)) >= 2)
+    looks = [told for told in person.told if isinstance(told, tuple)]
+    assert looks[:2] == [("look", False), ("look", True)]
+
+
+async def test_while_the_path_is_broken_the_database_is_believed(hosts):
+    person = Somebody()
+    await hosts.hub.join(person, ["user.1"])
+    hosts.ears.report(False, "gone")
+    hosts.hub.start()
+    await until(lambda: person.told.count(("look", False)) >= 3)
+    assert ("look", True) not in person.told
+
+
+async def test_a_database_that_is_away_ends_nobody_and_is_looked_at_again(hosts, caplog):
+    person = Somebody()
+    await hosts.hub.join(person, ["user.1"])
+    hosts.database.gone = True
+    hosts.hub.start()
+    calls = len(hosts.database.calls)
+    await until(lambda: len(hosts.database.calls) >= calls + 3)
+    assert person.told == [] and person.closed is None
+    assert len([line for line in caplog.messages if "the database does not answer" in line]) == 1
+    hosts.database.gone = False
+    await until(lambda: ("look", True) in person.told)
+
+
+@pytest.mark.feature("S2.13")
+async def test_everybody_is_told_since_when_the_workers_are_silent_and_when_one_lives_again(hosts):
+    person = Somebody()
+    await hosts.hub.join(person, ["user.1"])
+    last = _now_us() - WORKER_SILENT_AFTER - 1
+    hosts.beats = _Beats(living=last, last=last)
+    hosts.hub.start()
+    await until(lambda: frames_of(person))
+    assert [(frame.worker, frame.since) for frame in frames_of(person)] == [("silent", last)]
+    hosts.beats = _Beats(living=_now_us(), last=_now_us())
+    await until(lambda: len(frames_of(person)) == 2)
+    assert frames_of(person)[1].worker == "alive"
+    assert hosts.hub.news() == [("upstream", frames_of(person)[1])]
+
+
+async def test_a_worker_that_said_goodbye_is_silent_since_then(hosts):
+    person = Somebody()
+    await hosts.hub.join(person, ["user.1"])
+    goodbye = _now_us()
+    hosts.beats = _Beats(living=0, last=goodbye)
+    hosts.hub.start()
+    await until(lambda: frames_of(person))
+    assert [(frame.worker, frame.since) for frame in frames_of(person)] == [("silent", goodbye)]
+
+
+def frames_of(person):
+    return [told for told in person.told if not isinstance(told, tuple)]
+
+
+@pytest.mark.feature("S2.8")
+async def test_who_comes_is_announced_at_once(hosts):
+    hosts.hub.start()
+    await hosts.hub.join(Somebody(7), ["user.7"])
+    assert await hosts.announced.get() == {"7"}
+    await hosts.hub.join(Somebody(8), ["user.8"])
+    assert await hosts.announced.get() == {"7", "8"}
+
+
+async def test_an_announcement_that_failed_is_made_again(hosts):
+    hosts.valkey_gone = True
+    hosts.hub.start()
+    await hosts.hub.join(Somebody(7), ["user.7"])
+    await until(lambda: not hosts.hub._arrival.is_set())
+    hosts.valkey_gone = False
+    assert await hosts.announced.get() == {"7"}
+
+
 async def until(fits):
-    for _ in range(1_000):
-        if fits():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("it did not happen")
+    """Wait until it is so; the hub's seconds are milliseconds here."""
+    async with asyncio.timeout(5):
+        async for _ in moments():
+            if fits():
+                return
+
+
+async def moments():
+    while True:
+        yield
+        await asyncio.sleep(0.001)
