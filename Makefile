@@ -54,7 +54,7 @@ test-python: install  ## Run the Python tests, those in Chromium and with short 
 
 .PHONY: soak
 soak: install  ## Run the tests that take hours: long properties, random faults, fuzzing.
-	$(BIN)/pytest -m soak
+	$(BIN)/pytest -m soak -o faulthandler_timeout=0
 
 .PHONY: bench
 bench: install chromium  ## Measure speed beside plainer ways to do the same. BENCH="--only live --turns 1" narrows it.
