@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from django.db import transaction
-from django.db.models import F
 
 from realtime import sql
 from realtime.events import Draft, Entry, Head
@@ -79,14 +78,12 @@ def read(topic: str, epoch: str, after: int, limit: int) -> list[Entry]:
 
 def unrelayed(older_than: int, limit: int) -> list[tuple[str, str, int, int]]:
     """Return (topic, epoch, relayed, head) of topics that have entries from before ``older_than`` (µs) to relay."""
-    behind = Topic.objects.filter(relayed__lt=F("head"))
-    rows = behind.values_list("name", "epoch", "relayed", "head")[:limit]
-    due = []
-    for name, epoch, relayed, head in rows:
-        first = FeedEntry.objects.filter(topic_id=name, offset__gt=relayed).order_by("offset").first()
-        if first is None or first.at < older_than:
-            due.append((name, epoch, relayed, head))
-    return due
+    return sql.select(
+        "SELECT name, epoch, relayed, head FROM realtime_topic WHERE relayed < head AND NOT EXISTS ("
+        'SELECT 1 FROM realtime_feedentry WHERE topic_id = name AND "offset" = relayed + 1 AND at >= %s) LIMIT %s',
+        older_than,
+        limit,
+    )
 
 
 def mark_relayed(done: Mapping[tuple[str, str], int]) -> None:

@@ -42,6 +42,15 @@ def nudge_message() -> dict[str, Any]:
     return {"type": CONTROL_NUDGE}
 
 
+def publication(layer: Any, group: str, message: dict[str, Any]) -> tuple[str, bytes]:
+    """Return the Redis channel and the payload that the layer's ``group_send`` would publish.
+
+    The layer sends one message after the other, each with a round trip of its own; a writer that has messages for many
+    groups publishes them together. The channel's name is the layer's private affair: a test holds it to that.
+    """
+    return str(layer._get_group_channel_name(group)), bytes(layer.serialize(message))
+
+
 async def send(layer: Any, group: str, message: dict[str, Any]) -> None:
     """Send a message to a group; raises what the layer raises when Valkey is away."""
     await layer.group_send(group, message)

@@ -9,15 +9,14 @@ offset.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from realtime import feed, groups, history, metrics
 from realtime.database import DatabaseThread
@@ -58,21 +57,26 @@ class Relay:
 
     async def run(self) -> None:
         """Relay until cancelled. Valkey being away is waited out; the table keeps everything meanwhile."""
-        swept = time.monotonic()
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SWEEP_EVERY):
-                    await self._wake.wait()
-            self._wake.clear()
-            await self._attempt(self._relay_fresh)
-            if time.monotonic() - swept >= SWEEP_EVERY:
-                await self._attempt(self._sweep)
-                swept = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_relaying(), name="relay fresh")
+            tasks.create_task(self._keep_sweeping(), name="relay sweep")
 
     async def flush(self) -> None:
         """Relay what was pushed, and note it: the last act of a process that stops."""
         await self._attempt(self._relay_fresh)
         await self._attempt(self._mark)
+
+    async def _keep_relaying(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._attempt(self._relay_fresh)
+
+    async def _keep_sweeping(self) -> None:
+        """Apart from the fresh entries, which must not wait for a sweep's turn at the database."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY)
+            await self._attempt(self._sweep)
 
     async def _attempt(self, step: Any) -> None:
         try:
@@ -124,19 +128,36 @@ class Relay:
         if not runs:
             return
         stamped = [[_stamp(entry) for entry in run] for run in runs]
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for run in stamped:
-                key, arguments = history.append_arguments(run, head=run[-1].offset, refill=False)
-                await self._append([key], arguments, client=pipe)
-            answers = await pipe.execute()
+        try:
+            answers = await self._append_and_wake(stamped)
+        except NoScriptError:
+            await self._redis.script_load(history.APPEND)
+            answers = await self._append_and_wake(stamped)
         for run, (status, top) in zip(stamped, answers, strict=True):
             if status == b"refill":
                 await self._refill(run, int(top))
             elif status == b"above":
                 await self._meet_stream_above(run, int(top))
-        await asyncio.gather(*(self._wake_group(run) for run in stamped))
-        for run in stamped:
+            metrics.RELAYED.inc(len(run))
             self._note(run[-1].topic, run[-1].epoch, run[-1].offset)
+
+    async def _append_and_wake(self, runs: list[list[Entry]]) -> list[tuple[bytes, bytes]]:
+        """Return what became of each append. All of it is one round trip, however many topics there are."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for run in runs:
+                key, arguments = history.append_arguments(run, head=run[-1].offset, refill=False)
+                pipe.evalsha(self._append.sha, 1, key, *arguments)
+            for run in runs:
+                for channel, message in self._messages(run):
+                    pipe.publish(channel, message)
+            answers = await pipe.execute()
+        return answers[: len(runs)]
+
+    def _messages(self, run: list[Entry]) -> Iterator[tuple[str, bytes]]:
+        topic, epoch = run[0].topic, run[0].epoch
+        for start in range(0, len(run), MESSAGE_ENTRIES):
+            part = run[start : start + MESSAGE_ENTRIES]
+            yield groups.publication(self._layer, groups.topic(topic), groups.entries_message(topic, epoch, part))
 
     async def _refill(self, run: list[Entry], top: int) -> None:
         """Put what the stream lacks before ``run`` from the table, then ``run``."""
@@ -156,13 +177,6 @@ class Relay:
         if head is not None and head.epoch == epoch and top > head.head:
             logger.error("topic %s: its stream is at %d, above the head %d: new epoch", topic, top, head.head)
             await self._database.run(feed.renew_epoch, topic, epoch)
-
-    async def _wake_group(self, run: list[Entry]) -> None:
-        for start in range(0, len(run), MESSAGE_ENTRIES):
-            part = run[start : start + MESSAGE_ENTRIES]
-            message = groups.entries_message(part[0].topic, part[0].epoch, part)
-            await groups.send(self._layer, groups.topic(part[0].topic), message)
-            metrics.RELAYED.inc(len(part))
 
     def _note(self, topic: str, epoch: str, offset: int) -> None:
         if offset > self._done.get((topic, epoch), 0):

@@ -45,6 +45,13 @@ def fetch(statement: str, values: Sequence[Sequence[Any]], *more: Any) -> list[t
         return list(cursor.fetchall())
 
 
+def select(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement with plain parameters."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())
+
+
 def lock_rows(table: str) -> str:
     """Return the clause that locks the rows of a selected table; SQLite's transaction holds the whole file."""
     return f" FOR UPDATE OF {table}" if connection.vendor == "postgresql" else ""
