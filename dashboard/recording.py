@@ -140,6 +140,10 @@ class FieldRecorder:
             _record_part(part, recording, now, asks=self._asks)
         return recording
 
+    def organizations(self, user_id: int) -> list[str]:
+        """As realtime.product.Recorder.organizations."""
+        return standing.organizations(user_id)
+
     def reconcile(self, user_id: int, snapshot: Snapshot, since: int, now: int) -> Recording:
         """As realtime.product.Recorder.reconcile."""
         recording = Recording()
@@ -203,7 +207,7 @@ def _record_part(copies: Sequence[Copy], recording: Recording, now: int, *, asks
             fresh = (copy.user_id, copy.key) in granted.fresh
             names = whole[copy.key] if fresh else [name for name, _ in copy.fields]
             recording.drafts.append(_draft(copy, fold.fields(copy.key, names)))
-        else:
+        elif copy.source != standing.WIDE:
             recording.drafts.append(_withheld(copy))
     recording.doubtful.update(user for user, key in granted.fresh if not key.startswith(PERSONAL))
     _write(fold, recording)
@@ -218,7 +222,8 @@ def _record_part(copies: Sequence[Copy], recording: Recording, now: int, *, asks
 
 
 def _decides(copy: Copy, asks: bool) -> bool:
-    return copy.time is not None or not asks
+    """GraphQL results never carry a time, so asking about each would ask about everything: receipt decides there."""
+    return copy.time is not None or not asks or copy.source == standing.WIDE
 
 
 def _from_future(copy: Copy, now: int) -> bool:

@@ -16,6 +16,15 @@ from realtime import sql
 from realtime.events import Copy
 from realtime.snapshot import Snapshot
 
+WIDE = "graphql"
+"""The source whose subscriptions are to a whole organisation: hearing of an entity there grants no view of it."""
+
+
+def organizations(user_id: int) -> list[str]:
+    """Return the organisations that this user is a member of."""
+    living = Membership.objects.filter(user_id=user_id, ended_at=None)
+    return list(living.order_by("org_id").values_list("org_id", flat=True))
+
 
 def organization_of(key: str) -> str:
     """Return the organisation in an entity's key; a user's own entity has none."""
@@ -38,8 +47,8 @@ class Granted:
 
 def grant(copies: Sequence[Copy]) -> Granted:
     """Judge for each copy whether its user may see its entity, and grant what the copy shows to be visible."""
-    users = {copy.user_id for copy in copies}
-    view = _View(_subjects(users), _memberships(users), _visible((copy.user_id, copy.key) for copy in copies))
+    people = _people({copy.user_id for copy in copies})
+    view = _View(*people, _visible((copy.user_id, copy.key) for copy in copies))
     granted = Granted()
     for copy in copies:
         seen = view.shows(copy)
@@ -109,6 +118,8 @@ class _View:
         ended = self.visible.get((copy.user_id, copy.key))
         if ended is not None and time_of(copy) <= ended:
             return False
+        if copy.source == WIDE and not self._is_about_its_user(copy):
+            return (copy.user_id, copy.key) in self.visible and ended is None
         return self._is_about_its_user(copy) or self._is_member(copy)
 
     def _is_about_its_user(self, copy: Copy) -> bool:
@@ -139,13 +150,17 @@ def _leave(user: User, org: str, own_key: str, at: int) -> set[str]:
     return left
 
 
-def _subjects(user_ids: set[int]) -> dict[int, str | None]:
-    return dict(User.objects.filter(pk__in=user_ids).values_list("pk", "subject"))
-
-
-def _memberships(user_ids: set[int]) -> dict[tuple[int, str], int | None]:
-    rows = Membership.objects.filter(user_id__in=user_ids).values_list("user_id", "org_id", "ended_at")
-    return {(user_id, org_id): ended for user_id, org_id, ended in rows}
+def _people(user_ids: set[int]) -> tuple[dict[int, str | None], dict[tuple[int, str], int | None]]:
+    """Return user → subject, and (user, organisation) → when the membership ended, none while it lives."""
+    asked = sql.rows({"user_id": "bigint"})
+    rows = sql.fetch(
+        f"SELECT person.id, person.subject, member.org_id, member.ended_at FROM {asked} AS asked "
+        "JOIN dashboard_user AS person ON person.id = asked.user_id "
+        "LEFT JOIN dashboard_membership AS member ON member.user_id = person.id",
+        [(user_id,) for user_id in sorted(user_ids)],
+    )
+    subjects = {user_id: subject for user_id, subject, _, _ in rows}
+    return subjects, {(user_id, org_id): ended for user_id, _, org_id, ended in rows if org_id is not None}
 
 
 def _visible(wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int | None]:

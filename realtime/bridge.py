@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 from django.db import InterfaceError, OperationalError, transaction
 
-from realtime import feed, metrics
+from realtime import documents, feed, metrics
 from realtime.database import DatabaseThread
 from realtime.decoding import Undecodable, copy_of, decode
-from realtime.events import Copy, Entry, Recording
+from realtime.events import Copy, Entry, Event, Recording
 from realtime.notes import Note, Unreadable
 from realtime.product import Recorder
 
@@ -262,11 +262,17 @@ def _decode(raws: Sequence[RawCopy]) -> tuple[list[Copy], list[tuple[RawCopy, st
             spoiled.append((raw, raw.spoiled))
             continue
         try:
-            event = decode(raw.feed, raw.payload)
-            copies.append(copy_of(raw.feed, event, user_id=raw.user_id, received=raw.received, source=raw.source))
+            for name, event in _events(raw):
+                copies.append(copy_of(name, event, user_id=raw.user_id, received=raw.received, source=raw.source))
         except Undecodable as error:
             spoiled.append((raw, str(error)))
     return copies, spoiled
+
+
+def _events(raw: RawCopy) -> list[tuple[str, Event]]:
+    if raw.source == "graphql":
+        return documents.decode(raw.feed, raw.payload)
+    return [(raw.feed, decode(raw.feed, raw.payload))]
 
 
 def now_us() -> int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from realtime import feeds, gaps, metrics
+from realtime import documents, feeds, gaps, metrics
 from realtime.appsync.auth import Authorization, Request
 from realtime.appsync.endpoint import Endpoint
 from realtime.bridge import Bridge, NotRecorded, RawCopy, now_us
@@ -51,6 +52,7 @@ class Parts:
     rng: Random
     root: str
     settle: float
+    organizations: Callable[[int], Awaitable[list[str]]]
 
 
 class Keeper:
@@ -62,9 +64,12 @@ class Keeper:
         self.subject = subject
         self._credentials = credentials
         self._parts = parts
-        self._subscriptions = Subscriptions(feeds.channels(parts.root, subject), parts.rng)
-        connection = Connection(parts.endpoint, credentials, parts.transport, self._subscriptions, self, parts.clock)
-        self.manager = Manager(connection, parts.policy, parts.clock, parts.rng, subject)
+        wide = parts.endpoint.dialect == "graphql"
+        self._subscriptions = Subscriptions({} if wide else feeds.channels(parts.root, subject), parts.rng)
+        self._connection = Connection(
+            parts.endpoint, credentials, parts.transport, self._subscriptions, self, parts.clock
+        )
+        self.manager = Manager(self._connection, parts.policy, parts.clock, parts.rng, subject)
         self.manager.listen(self._changed)
         self._told: tuple[object, ...] = ()
         self._was_open = False
@@ -126,6 +131,7 @@ class Keeper:
         """End the link and its tasks; its window opens as with any other loss."""
         await self.manager.stop(reason)
         await self._end_repair()
+        await self._credentials.close()
 
     # ── The manager's snapshots ──────────────────────────────────────────────────────────────────────────────
 
@@ -227,6 +233,7 @@ class Keeper:
             return
         first = self._backfill(await self._fetch(), since=None)
         await self._parts.bridge.note(first)
+        await self._follow_organizations()
         await asyncio.sleep(self._parts.settle)
         second = self._backfill(await self._fetch(), since=first.applied_at + 1)
         second.before, second.live_at = first.differences, live_at
@@ -235,6 +242,12 @@ class Keeper:
         self._compared_at = second.applied_at
         metrics.GAPS.labels("repaired" if second.differences else "nothing-missed").inc()
         self._settled = True
+
+    async def _follow_organizations(self) -> None:
+        """GraphQL subscriptions are to organisations, and the snapshot has just said which ones are the user's."""
+        if self._parts.endpoint.dialect == "graphql":
+            org_ids = await self._parts.organizations(self.user_id)
+            self._connection.want(documents.subscriptions(org_ids))
 
     async def _give_up(self, note: str) -> None:
         logger.warning("link %s: gap stays unknown: %s", self.subject, note)

@@ -134,7 +134,7 @@ class Gap(models.Model):
         UNKNOWN = "unknown", "unknown"
 
     link = models.ForeignKey(Link, on_delete=models.CASCADE, related_name="gaps")
-    feed = models.CharField(max_length=60, blank=True, help_text="empty: every feed of the link")
+    feed = models.CharField(max_length=100, blank=True, help_text="empty: every feed of the link")
     cause = models.CharField(max_length=60)
     started_at = models.BigIntegerField(help_text="the last moment that was provably live")
     live_at = models.BigIntegerField(null=True, blank=True, help_text="when the subscription was live again")
@@ -156,7 +156,7 @@ class UndecodablePayload(models.Model):
     """An upstream payload that no decoder understood, kept for diagnosis."""
 
     link = models.ForeignKey(Link, on_delete=models.CASCADE, related_name="+", null=True)
-    feed = models.CharField(max_length=60)
+    feed = models.CharField(max_length=100)
     at = models.BigIntegerField(db_index=True)
     error = models.CharField(max_length=300)
     payload = models.TextField(help_text="at most the first 8 000 characters")

@@ -15,7 +15,10 @@ class Recorder(Protocol):
     """Writes what arrives from upstream. Both methods run inside the caller's transaction, in a database thread."""
 
     def record(self, copies: Sequence[Copy], now: int) -> Recording:
-        """Record a batch of copies by the merge rule; one draft for each copy, in their order."""
+        """Record a batch of copies by the merge rule; one draft for each copy, in their order.
+
+        A copy whose source is wider than its user's view (GraphQL) and that tells of what is outside it has none.
+        """
 
     def reconcile(self, user_id: int, snapshot: Snapshot, since: int, now: int) -> Recording:
         """Bring the state and this user's visibility to the snapshot.
@@ -23,7 +26,6 @@ class Recorder(Protocol):
         There is a draft for each entity that came, went, or has a field that was recorded, by whichever link, since
         ``since`` (µs): what this user's feed may lack. What the snapshot changed has drafts for everybody who sees it.
         """
-
 
     def organizations(self, user_id: int) -> list[str]:
         """Return the ids of the organisations that this user is a member of, as recorded."""

@@ -11,7 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from django.db import DatabaseError, transaction
@@ -19,7 +19,8 @@ from django.db.models import F
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime import credentials, demand, gaps, metrics, retention
+from realtime import credentials, demand, gaps, metrics, retention, switches
+from realtime.appsync.exceptions import BadEndpoint
 from realtime.bridge import Bridge, Fenced, now_us
 from realtime.config import Config
 from realtime.database import DatabaseThread
@@ -93,8 +94,10 @@ class Worker:
         )
         self._issuer = credentials.issuer()
         self._timeline = product.timeline
+        self._recorder = product.recorder
+        self._upstream = config.upstream
         self._shared = endpoints.shared_credentials(config.upstream)
-        self._parts = self._make_parts(product)
+        self._parts = self._make_parts()
         self.keepers: dict[int, Keeper] = {}
         self._seen: dict[int, Wanted] = {}
         self._idle_since: dict[int, float] = {}
@@ -181,21 +184,25 @@ class Worker:
         if not WorkerRow.objects.filter(name=self.name, fence=self._fence).exists():
             raise Fenced(f"another process has taken over worker {self.name!r}: this one ends")
 
-    def _make_parts(self, product: Product) -> Parts:
-        upstream = self._config.upstream
+    def _make_parts(self) -> Parts:
+        upstream = self._upstream
         return Parts(
             worker=self.name,
             endpoint=endpoints.configured(upstream),
             transport=WebSocketTransport(tls_context(str(upstream.ca_file) if upstream.ca_file else None)),
             policy=preset(upstream.reconnect, stable_after=upstream.stable_after),
             bridge=self.bridge,
-            recorder=product.recorder,
+            recorder=self._recorder,
+            organizations=self._organizations,
             provider=HttpSnapshots(upstream.snapshot_url) if upstream.snapshot_url else None,
             clock=SystemClock(),
             rng=Random(),
             root=upstream.channel_root,
             settle=upstream.settle,
         )
+
+    async def _organizations(self, user_id: int) -> list[str]:
+        return await self._database.run(self._recorder.organizations, user_id)
 
     # ── What is wanted ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -208,9 +215,11 @@ class Worker:
         await self._ask_presence()
         try:
             wanted = await self._database.run(_wanted, self._present, set(self.keepers), now_us() - SIGNED_IN_LASTS)
+            protocol = await self._database.run(switches.get, switches.PROTOCOL, self._config.upstream.protocol)
         except DatabaseError as error:
             logger.warning("can't see what is wanted: %s", error)
             return
+        await self._follow_protocol(protocol)
         applied = []
         for row, present in wanted:
             if self._follow(row, present):
@@ -218,6 +227,22 @@ class Worker:
         if applied:
             await self._database.run(_note_applied, applied)
         await self._forget()
+
+    async def _follow_protocol(self, protocol: str) -> None:
+        """Begin every link anew in the dialect that is wanted now. Each one's window closes by its own snapshot."""
+        if protocol == self._upstream.protocol:
+            return
+        before, self._upstream = self._upstream, replace(self._upstream, protocol=protocol)
+        try:
+            self._parts = self._make_parts()
+        except BadEndpoint as error:
+            logger.error("the links stay with %s: %s", before.protocol, error)
+            self._upstream = before
+            return
+        logger.info("the links change from %s to %s", before.protocol, protocol)
+        keepers, self.keepers, self._seen = list(self.keepers.values()), {}, {}
+        self._idle_since.clear()
+        await asyncio.gather(*(keeper.stop(f"changing to {protocol}") for keeper in keepers))
 
     async def _forget(self) -> None:
         """Let go of links that nobody has watched for long: their state is in the database."""

@@ -65,6 +65,7 @@ RULES = (
     # Stores.
     Rule("realtime.models", others=("django",)),
     Rule("realtime.sql", others=("django", "msgspec")),
+    Rule("realtime.switches", ("realtime.models",)),
     Rule("realtime.database", others=("django",)),
     Rule("realtime.valkey_address"),
     Rule("realtime.config", ("realtime.valkey_address",), ("django",)),
@@ -87,15 +88,26 @@ RULES = (
     # Where upstream and the stores meet. None of it knows delivery or the product.
     Rule(
         "realtime.bridge",
-        (*STORE, "realtime.decoding", "realtime.feed", "realtime.gaps", "realtime.notes", "realtime.metrics"),
+        (
+            *STORE,
+            *("realtime.decoding", "realtime.documents", "realtime.feed", "realtime.gaps"),
+            *("realtime.notes", "realtime.metrics"),
+        ),
         ("django",),
     ),
     Rule(
         "realtime.keeper",
         (
             *STORE,
-            *("realtime.appsync.*", "realtime.upstream.*", "realtime.bridge", "realtime.feeds"),
-            *("realtime.gaps", "realtime.notes", "realtime.snapshot", "realtime.metrics"),
+            *("realtime.appsync.*", "realtime.upstream.*", "realtime.bridge"),
+            *(
+                "realtime.documents",
+                "realtime.feeds",
+                "realtime.gaps",
+                "realtime.notes",
+                "realtime.snapshot",
+                "realtime.metrics",
+            ),
         ),
     ),
     Rule(
@@ -104,7 +116,7 @@ RULES = (
             *STORE,
             *("realtime.appsync.*", "realtime.upstream.*", "realtime.bridge", "realtime.keeper", "realtime.relay"),
             *("realtime.config", "realtime.credentials", "realtime.demand", "realtime.gaps", "realtime.notes"),
-            *("realtime.snapshot", "realtime.metrics", "realtime.retention"),
+            *("realtime.snapshot", "realtime.switches", "realtime.metrics", "realtime.retention"),
         ),
         ("django", "redis"),
     ),

@@ -1,0 +1,92 @@
+"""Changing between Events and GraphQL on the running demo: both sides end with the same state."""
+
+import os
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from tests.demo import ROOT, until
+
+pytestmark = pytest.mark.faults
+
+
+def manage(demo, *arguments):
+    record = demo.record
+    inherited = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    upstream = {
+        "APPSYNC_EVENTS_URL": record["events_url"],
+        "APPSYNC_EVENTS_REALTIME_URL": record["events_realtime_url"],
+        "APPSYNC_GRAPHQL_URL": record["graphql_url"],
+        "APPSYNC_GRAPHQL_REALTIME_URL": record["graphql_realtime_url"],
+    }
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={**inherited, **upstream, "ENV_FILE": os.devnull, "STATE_DIR": str(demo.state_dir)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def world(demo, **wish):
+    assert httpx.post(f"{demo.record['control_url']}/world", json=wish).is_success
+
+
+def truth(demo, username):
+    """What the source says that this person sees of devices."""
+    view = httpx.get(f"{demo.record['control_url']}/world").json()["users"][f"sub-{username}"]
+    return {f"device/{d['orgId']}/{d['deviceId']}": (d["online"], d["recording"]) for d in view["devices"]}
+
+
+def shown(client):
+    entities = client.get("/live/snapshot/").json()["entities"]
+    return {
+        key: (fields["online"][0], fields["recording"][0])
+        for key, fields in entities.items()
+        if key.startswith("device/")
+    }
+
+
+def is_live(client, protocol, demo):
+    fields = client.get("/live/snapshot/").json()["entities"]["link/self"]
+    speaks = f"{protocol}: 2 links are open" in manage(demo, "dualrun", "status")
+    return speaks and fields["state"][0] == "open" and fields["gap"][0] is None
+
+
+@pytest.mark.feature("S4.8")
+@pytest.mark.feature("S4.15")
+def test_a_switch_under_traffic_and_back_ends_with_equal_state(demo):
+    with demo.sign_in("viewer") as viewer, demo.sign_in("owner") as owner:
+        people = {"viewer": viewer, "owner": owner}
+        for protocol in ("graphql", "events"):
+            manage(demo, "dualrun", "switch", protocol)
+            until(
+                lambda p=protocol: all(is_live(c, p, demo) for c in people.values()), f"the links to speak {protocol}"
+            )
+            world(demo, op="pause")
+            for username, client in people.items():
+                until(lambda c=client, u=username: shown(c) == truth(demo, u), f"{username}'s state over {protocol}")
+            world(demo, op="resume")
+        manage(demo, "dualrun", "switch", "default")
+        assert set(shown(viewer)) < set(shown(owner))
+
+
+@pytest.mark.feature("S4.8")
+def test_what_is_not_configured_is_not_switched_to(demo):
+    done = subprocess.run(
+        [sys.executable, "manage.py", "dualrun", "switch", "graphql"],
+        cwd=ROOT,
+        env={**os.environ, "ENV_FILE": os.devnull, "STATE_DIR": str(demo.state_dir), "APPSYNC_GRAPHQL_URL": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "APPSYNC_GRAPHQL_URL" in done.stderr
