@@ -17,8 +17,6 @@ class Reason(StrEnum):
     UPSTREAM_DOWN = "upstream-down"
     CATCHING_UP = "catching-up"
     NOBODY_WATCHING = "nobody-watching"
-    UNCONFIRMED = "unconfirmed"
-    DEVICE_SILENT = "device-silent"
 
 
 LABELS = {
@@ -28,8 +26,6 @@ LABELS = {
     Reason.UPSTREAM_DOWN: "Upstream down",
     Reason.CATCHING_UP: "Catching up",
     Reason.NOBODY_WATCHING: "Nobody was watching",
-    Reason.UNCONFIRMED: "Unconfirmed",
-    Reason.DEVICE_SILENT: "Device silent",
 }
 
 EXPLANATIONS = {
@@ -39,8 +35,6 @@ EXPLANATIONS = {
     Reason.UPSTREAM_DOWN: "Your upstream link is not open; changes since then are fetched once it is back.",
     Reason.CATCHING_UP: "The upstream link is open again and what was missed is being fetched.",
     Reason.NOBODY_WATCHING: "Your link sleeps while no browser is open; it resumes with this page.",
-    Reason.UNCONFIRMED: "A newer value contradicts this one without saying when it was true; it is being checked.",
-    Reason.DEVICE_SILENT: "The device reported nothing for longer than it should.",
 }
 
 

@@ -1,4 +1,7 @@
+from pathlib import Path as FilePath
+
 import pytest
+from django.conf import settings
 
 from dashboard.freshness import EXPLANATIONS, LABELS, Path, Reason, judge
 
@@ -30,6 +33,13 @@ def test_only_a_path_without_a_flaw_is_current():
         if judge(path := Path(state, gap, alive)) is Reason.CURRENT
     ]
     assert current == [Path("open", gap_open=False, worker_alive=True)]
+
+
+def test_the_browser_says_the_same_words():
+    script = FilePath(settings.BASE_DIR, "static", "js", "live", "freshness.js").read_text()
+    for reason in Reason:
+        assert f'"{LABELS[reason]}"' in script
+        assert f'"{EXPLANATIONS[reason]}"' in script
 
 
 def test_every_reason_has_words():
