@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Protocol
 
@@ -11,7 +13,16 @@ from realtime.appsync.endpoint import Dialect, Endpoint
 from realtime.appsync.events_session import EventsSession
 from realtime.appsync.exceptions import AuthRejected, Throttled
 from realtime.appsync.graphql_session import GraphQLSession
-from realtime.appsync.session import Accepted, Carrier, Data, Rejected, Session, SubscriptionChanged, Trouble
+from realtime.appsync.session import (
+    Accepted,
+    Carrier,
+    Data,
+    Rejected,
+    Session,
+    SessionEvent,
+    SubscriptionChanged,
+    Trouble,
+)
 from realtime.appsync.states import SessionState
 from realtime.upstream.clock import Clock, Handle
 from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
@@ -20,6 +31,8 @@ from realtime.upstream.model import Cause, Dial
 from realtime.upstream.states import Trigger
 from realtime.upstream.subscriptions import Subscription, Subscriptions
 from realtime.upstream.transport import Socket, Transport, TransportError
+
+logger = logging.getLogger("realtime.upstream")
 
 AUTH_STATUS = (401, 403)
 
@@ -94,7 +107,7 @@ class Connection:
 
 
 class _Life:
-    """The time in which a socket is open."""
+    """The time in which a socket is open. Its end is told last, when no task, timer or socket of it is left."""
 
     def __init__(
         self,
@@ -113,23 +126,26 @@ class _Life:
         self._sink = sink
         self._authorization = authorization
         self._outgoing: asyncio.Queue[str] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: Handle | None = None
-        self._refresh: asyncio.Task[None] | None = None
-        self._announced: tuple[bool, int] | None = None
+        self._timer_at: float | None = None
+        self._renewing = False
+        self._announced: list[str] | None = None
 
     async def run(self) -> None:
-        writer = asyncio.create_task(self._write(), name="upstream writer")
-        self._sink.post(Trigger.TRANSPORT_UP)
-        self._session.opened()
+        lost: TransportError | None = None
+        self._spawn(self._write(), "upstream writer")
         try:
-            self._advance()
+            self._sink.post(Trigger.TRANSPORT_UP)
+            self._session.opened()
+            self._flush()
             await self._read()
         except TransportError as error:
-            self._close(str(error))
-            _report(self._sink, error)
+            lost = error
         finally:
-            self._close("connection closed")
-            await self._end(writer)
+            await self._end(str(lost or "connection closed"))
+        if lost is not None:
+            _report(self._sink, lost)
 
     async def _read(self) -> None:
         session, sink, clock, inlet = self._session, self._sink, self._clock, self._inlet
@@ -137,7 +153,7 @@ class _Life:
             now = clock.monotonic()
             sink.heard(now)
             session.receive(text, now)
-            self._advance()
+            self._advance(now)
             await inlet.room()
 
     async def _write(self) -> None:
@@ -145,44 +161,58 @@ class _Life:
             while True:
                 await self._socket.send(await self._outgoing.get())
 
-    def _advance(self) -> None:
-        """Hand on what the session has for the others: events, frames to send, the next deadline."""
-        now = self._clock.monotonic()
+    def _advance(self, now: float) -> None:
+        """Hand on what happened to the session. Data asks for nothing and moves no deadline: most frames end here."""
+        quiet = True
         for event in self._session.events_received():
             if isinstance(event, Data):
                 feed = self._subscriptions.feed_of(event.ident)
                 if feed is not None:
                     self._inlet.data(feed, event.payload)
-            elif isinstance(event, SubscriptionChanged):
-                self._subscription_changed(event, now)
-            elif isinstance(event, Accepted):
-                self._sink.post(Trigger.ACCEPTED, seconds=event.timeout)
-                self._subscriptions.begin(self._session, self._authorization, now)
-                self._announce()
-            elif isinstance(event, Rejected):
-                self._rejected(event)
-            elif isinstance(event, Trouble):
-                self._inlet.trouble(event.text)
+            else:
+                quiet = False
+                self._take(event, now)
+        if not quiet:
+            self._flush()
+
+    def _take(self, event: SessionEvent, now: float) -> None:
+        if isinstance(event, SubscriptionChanged):
+            self._subscription_changed(event, now)
+        elif isinstance(event, Accepted):
+            self._sink.post(Trigger.ACCEPTED, seconds=event.timeout)
+            self._subscriptions.begin(self._session, self._authorization, now)
+            self._announce()
+        elif isinstance(event, Rejected):
+            self._rejected(event)
+        elif isinstance(event, Trouble):
+            self._inlet.trouble(event.text)
+
+    def _flush(self) -> None:
+        """Send what the session has to say, and arm the timer for its next deadline."""
         for text in self._session.data_to_send():
             self._outgoing.put_nowait(text)
-        self._arm()
+        deadlines = [d for d in (self._session.next_deadline(), self._subscriptions.next_deadline()) if d is not None]
+        self._arm(min(deadlines, default=None))
+
+    # ── What the session says ────────────────────────────────────────────────────────────────────────────────
 
     def _subscription_changed(self, event: SubscriptionChanged, now: float) -> None:
         subscription = self._subscriptions.handle(event, now)
         if subscription is None:
             return
         self._inlet.subscription(subscription)
-        if self._subscriptions.wants_new_token and self._refresh is None:
-            self._refresh = asyncio.create_task(self._renew_token(), name="upstream token")
+        if self._subscriptions.wants_new_token and not self._renewing:
+            self._renewing = True
+            self._spawn(self._renew_token(), "upstream token")
         self._announce()
 
     def _announce(self) -> None:
-        """Tell the manager once every feed has its answer, and again when the answers change."""
-        refused = self._subscriptions.refused
-        if self._subscriptions.settled and self._announced != (not refused, len(refused)):
-            self._announced = (not refused, len(refused))
-            names = ", ".join(s.feed for s in refused)
-            self._sink.post(Trigger.SYNCED, final=not refused, text=f"refused: {names}" if refused else "")
+        """Tell the manager once every subscription has its answer, and again when that changes."""
+        refused = [s.feed for s in self._subscriptions.refused]
+        if self._subscriptions.settled and self._announced != refused:
+            self._announced = refused
+            text = f"refused: {', '.join(refused)}" if refused else ""
+            self._sink.post(Trigger.SYNCED, final=not refused, text=text)
 
     def _rejected(self, event: Rejected) -> None:
         error = event.error
@@ -193,50 +223,79 @@ class _Life:
         self._sink.post(Trigger.AUTH_REJECTED if auth else Trigger.DROPPED, cause=cause)
 
     async def _renew_token(self) -> None:
-        """A subscription was refused for its token: get a new one, once, and ask for that feed again."""
-        with suppress(TokenRefused, TokenUnavailable):
+        """Subscriptions were refused for their token: get a new one, once, and ask for those feeds again."""
+        subscriptions = self._subscriptions
+        try:
             self._authorization = await self._credentials.get(refresh=True)
-        now = self._clock.monotonic()
-        self._subscriptions.retry_with_new_token(self._session, self._authorization, now)
-        self._refresh = None
-        self._advance()
+        except TokenUnavailable as error:
+            changed = subscriptions.put_off(str(error), self._clock.monotonic())
+        except TokenRefused as error:
+            changed = subscriptions.give_up(str(error))
+        else:
+            changed = subscriptions.retry_with_new_token(self._session, self._authorization, self._clock.monotonic())
+        self._renewing = False
+        for subscription in changed:
+            self._inlet.subscription(subscription)
+        self._announce()
+        self._flush()
 
     def follow(self) -> None:
         """Bring an open session to what is wanted now; one that is not accepted yet asks for it then."""
         if self._session.state is SessionState.OPEN:
             self._subscriptions.follow(self._session, self._authorization, self._clock.monotonic())
             self._announce()
-            self._advance()
+            self._flush()
 
     # ── Time ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _arm(self) -> None:
-        deadlines = [d for d in (self._session.next_deadline(), self._subscriptions.next_deadline()) if d is not None]
+    def _arm(self, deadline: float | None) -> None:
+        if deadline == self._timer_at:
+            return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._clock.call_at(min(deadlines), self._on_timer) if deadlines else None
+        self._timer_at = deadline
+        self._timer = None if deadline is None else self._clock.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, None
         now = self._clock.monotonic()
-        self._session.handle_timer(now)
-        self._subscriptions.retry_due(self._session, self._authorization, now)
-        self._advance()
+        try:
+            self._session.handle_timer(now)
+            self._subscriptions.retry_due(self._session, self._authorization, now)
+            self._advance(now)
+            self._flush()
+        except Exception as fault:
+            self._fail(fault)
 
     # ── The end ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _close(self, reason: str) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._session.closed(self._clock.monotonic(), reason)
-        self._session.events_received()
-        self._subscriptions.lose()
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
 
-    async def _end(self, writer: asyncio.Task[None]) -> None:
-        for task in filter(None, (writer, self._refresh)):
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None:
+            self._fail(fault)
+
+    def _fail(self, fault: BaseException) -> None:
+        """Something of ours is broken: end the session, or it would hang without a word."""
+        logger.error("a session failed", exc_info=fault)
+        self._sink.post(Trigger.DROPPED, cause=Cause("internal error", repr(fault)))
+
+    async def _end(self, reason: str) -> None:
+        self._arm(None)
+        self._session.closed(self._clock.monotonic(), reason)
+        self._subscriptions.lose(self._session)
+        for task in self._tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        await self._socket.close()
+        try:
+            if self._tasks:
+                await asyncio.wait(set(self._tasks))
+        finally:
+            await self._socket.close()
 
 
 def _report(sink: Sink, error: TransportError) -> None:

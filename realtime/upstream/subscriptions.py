@@ -20,6 +20,9 @@ from realtime.upstream.policy import FullJitter
 
 RETRY = FullJitter(base=0.5, cap=30.0, first=0.5)
 
+STABLE_AFTER = 30.0
+"""Seconds for which a subscription has to be live before its earlier failures are forgotten."""
+
 
 @dataclass(slots=True)
 class Subscription:
@@ -46,6 +49,7 @@ class Subscriptions:
         self._by_feed = {feed: Subscription(feed, target) for feed, target in wanted.items()}
         self._by_ident: dict[str, Subscription] = {}
         self._unwanted: list[str] = []
+        self._session: Session | None = None
         self._rng = rng
 
     def __iter__(self) -> Iterator[Subscription]:
@@ -68,7 +72,7 @@ class Subscriptions:
     @property
     def wants_new_token(self) -> bool:
         """Whether a feed waits for a token that was forced to be new."""
-        return any(s.status == "retrying" and s.retry_at is None for s in self._by_feed.values())
+        return bool(self._waiting_for_token())
 
     def want(self, wanted: dict[str, str]) -> bool:
         """Want these feeds from now on, and no others; tell whether that changes anything.
@@ -86,10 +90,10 @@ class Subscriptions:
 
     def begin(self, session: Session, authorization: Authorization, now: float) -> None:
         """Ask for everything on a session that was just accepted."""
-        self._by_ident.clear()
-        self._unwanted.clear()
+        self._session = session
+        self._forget()
         for subscription in self._by_feed.values():
-            subscription.attempts, subscription.refreshed = 0, False
+            subscription.attempts = 0
         self.follow(session, authorization, now)
 
     def follow(self, session: Session, authorization: Authorization, now: float) -> None:
@@ -101,9 +105,14 @@ class Subscriptions:
             if subscription.status == "wanted":
                 self._ask(subscription, session, authorization, now)
 
-    def lose(self) -> None:
-        """The session is over: nothing is live, everything is still wanted."""
+    def lose(self, session: Session) -> None:
+        """That session is over: nothing is live, everything is still wanted. A no-op once another one has begun."""
+        if session is self._session:
+            self._forget()
+
+    def _forget(self) -> None:
         self._by_ident.clear()
+        self._unwanted.clear()
         for subscription in self._by_feed.values():
             subscription.status, subscription.retry_at, subscription.live_since = "wanted", None, None
 
@@ -125,15 +134,34 @@ class Subscriptions:
             if subscription.retry_at is not None and subscription.retry_at <= now:
                 self._ask(subscription, session, authorization, now)
 
-    def retry_with_new_token(self, session: Session, authorization: Authorization, now: float) -> None:
-        """Ask again for the feeds that waited for a new token."""
-        for subscription in self._by_feed.values():
-            if subscription.status == "retrying" and subscription.retry_at is None:
-                subscription.refreshed = True
-                self._ask(subscription, session, authorization, now)
+    def retry_with_new_token(self, session: Session, authorization: Authorization, now: float) -> list[Subscription]:
+        """Ask again for the feeds that waited for a new token, and return them."""
+        waiting = self._waiting_for_token()
+        for subscription in waiting:
+            subscription.refreshed = True
+            self._ask(subscription, session, authorization, now)
+        return waiting
+
+    def put_off(self, reason: str, now: float) -> list[Subscription]:
+        """No token can be had now: ask again later for the feeds that wait for one, and return them."""
+        waiting = self._waiting_for_token()
+        for subscription in waiting:
+            subscription.error = reason
+            subscription.retry_at = now + RETRY.delay(subscription.attempts, self._rng)
+        return waiting
+
+    def give_up(self, reason: str) -> list[Subscription]:
+        """No token will be had: the feeds that wait for one stay refused until the next session; return them."""
+        waiting = self._waiting_for_token()
+        for subscription in waiting:
+            subscription.status, subscription.error = "refused", reason
+        return waiting
 
     def next_deadline(self) -> float | None:
         return min((s.retry_at for s in self._by_feed.values() if s.retry_at is not None), default=None)
+
+    def _waiting_for_token(self) -> list[Subscription]:
+        return [s for s in self._by_feed.values() if s.status == "retrying" and s.retry_at is None]
 
     def _ask(self, s: Subscription, session: Session, authorization: Authorization, now: float) -> None:
         s.status, s.retry_at, s.live_since = "subscribing", None, None
@@ -141,6 +169,8 @@ class Subscriptions:
         self._by_ident[s.ident] = s
 
     def _fail(self, s: Subscription, error: AppSyncError | None, now: float) -> None:
+        if s.live_since is not None and now - s.live_since >= STABLE_AFTER:
+            s.attempts, s.refreshed = 0, False
         s.error, s.live_since = str(error or "refused"), None
         s.attempts += 1
         if isinstance(error, AuthRejected) and not s.refreshed:

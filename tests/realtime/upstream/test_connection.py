@@ -1,0 +1,574 @@
+"""A link as a whole, from manager to socket, with everything outside replaced: time, sockets, tokens, the inlet."""
+
+import asyncio
+import json
+from base64 import urlsafe_b64decode
+from random import Random
+
+import pytest
+
+from realtime.appsync.endpoint import derive
+from realtime.upstream.connection import Connection
+from realtime.upstream.credentials import TokenRefused, TokenUnavailable
+from realtime.upstream.manager import Manager
+from realtime.upstream.model import Health
+from realtime.upstream.policy import Fixed, Policy
+from realtime.upstream.states import State
+from realtime.upstream.subscriptions import Subscriptions
+from realtime.upstream.transport import TransportError
+from tests.fakes import (
+    HANGS,
+    FakeCredentials,
+    FakeSocket,
+    ManualClock,
+    RecordingInlet,
+    ScriptedTransport,
+    settle,
+    tasks_but_mine,
+)
+
+WANTED = {feed: f"/app/sub-1/{feed}" for feed in ("presence", "archive", "role")}
+PING = {"type": "ka"}
+
+
+class Link:
+    """One link with its fakes. It never leaves a task, a timer or a socket: the fixture looks."""
+
+    def __init__(self, transport=None, credentials=None, policy=None, wanted=WANTED):
+        self.clock = ManualClock()
+        self.transport = transport or ScriptedTransport()
+        self.service = self.transport.service
+        self.credentials = credentials or FakeCredentials()
+        self.inlet = RecordingInlet()
+        self.subscriptions = Subscriptions(wanted, Random(1))
+        self.connection = Connection(
+            derive("http://localhost:4000/event"),
+            self.credentials,
+            self.transport,
+            self.subscriptions,
+            self.inlet,
+            self.clock,
+        )
+        self.manager = Manager(self.connection, policy or Policy(backoff=Fixed(5.0)), self.clock, Random(1), "sub-1")
+
+    @property
+    def state(self):
+        return self.manager.snapshot.state
+
+    @property
+    def reason(self):
+        return self.manager.snapshot.reason
+
+    @property
+    def socket(self):
+        return self.transport.socket
+
+    def statuses(self):
+        return {subscription.feed: subscription.status for subscription in self.subscriptions}
+
+    def ident(self, feed):
+        return next(s.ident for s in self.subscriptions if s.feed == feed)
+
+    async def start(self):
+        self.manager.start()
+        await settle()
+
+    async def deliver(self, feed, *payloads):
+        for payload in payloads:
+            self.socket.arrive({"type": "data", "id": self.ident(feed), "event": payload})
+        await settle()
+
+    async def refuse(self, feed, kind="UnauthorizedException"):
+        """Let the service end one subscription with an error."""
+        self.socket.arrive({"type": "error", "id": self.ident(feed), "errors": [{"errorType": kind}]})
+        await settle()
+
+
+@pytest.fixture
+async def made():
+    links = []
+
+    def make(*args, **kwargs):
+        links.append(Link(*args, **kwargs))
+        return links[-1]
+
+    yield make
+    for link in links:
+        await link.manager.stop()
+        assert [socket.closed for socket in link.transport.sockets] == [1] * len(link.transport.sockets)
+        assert link.clock.armed == []
+    assert tasks_but_mine() == set()
+
+
+@pytest.fixture
+async def link(made):
+    return made()
+
+
+# ── The way up ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.feature("S4.1")
+async def test_a_link_opens_and_hears_all_its_feeds_on_one_socket(link):
+    await link.start()
+    assert link.state is State.OPEN
+    assert set(link.statuses().values()) == {"live"}
+    assert len(link.transport.sockets) == 1
+    assert [frame["type"] for frame in link.socket.sent] == ["connection_init"] + ["subscribe"] * 3
+
+
+async def test_the_token_is_carried_by_the_subprotocol_and_by_every_subscribe(link):
+    await link.start()
+    carrier = link.transport.openings[0].subprotocols[1].removeprefix("header-")
+    carried = json.loads(urlsafe_b64decode(carrier + "=" * (-len(carrier) % 4)))
+    assert carried == {"host": "localhost:4000", "Authorization": "token-1"}
+    assert {frame["authorization"]["Authorization"] for frame in link.socket.sent_of("subscribe")} == {"token-1"}
+
+
+async def test_events_reach_the_inlet_by_feed_and_in_order(link):
+    await link.start()
+    await link.deliver("archive", '{"n":1}', '{"n":2}')
+    await link.deliver("role", '{"n":3}')
+    assert link.inlet.copies == [("archive", '{"n":1}'), ("archive", '{"n":2}'), ("role", '{"n":3}')]
+
+
+async def test_a_link_that_wants_nothing_is_open_at_once(made):
+    link = made(wanted={})
+    await link.start()
+    assert (link.state, link.manager.snapshot.partial) == (State.OPEN, False)
+
+
+async def test_b5_each_dial_asks_for_the_credentials_anew(made):
+    link = made()
+    await link.start()
+    link.credentials.issued = 7
+    link.socket.end()
+    await link.clock.advance(5.0)
+    assert {frame["authorization"]["Authorization"] for frame in link.socket.sent_of("subscribe")} == {"token-7"}
+
+
+# ── Time-outs on the way up ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.feature("S2.10")
+async def test_b7_a_dial_that_hangs_is_given_up_before_the_back_off(made):
+    link = made(ScriptedTransport(HANGS))
+    await link.start()
+    await link.clock.advance(9.9)
+    assert link.transport.given_up == 0
+    await link.clock.advance(0.2)
+    assert (link.transport.given_up, link.state) == (1, State.BACKOFF)
+    await link.clock.advance(5.0)
+    assert link.state is State.OPEN
+
+
+@pytest.mark.feature("S2.10")
+async def test_b7_a_socket_without_an_ack_is_closed_before_the_back_off(made):
+    link = made()
+    link.service.acks = False
+    await link.start()
+    await link.clock.advance(10.0)
+    assert (link.socket.closed, link.state) == (1, State.BACKOFF)
+    assert "no connection_ack within 10 s" in link.reason
+
+
+async def test_b6_credentials_that_hang_are_given_up_and_tried_again(made):
+    link = made(credentials=FakeCredentials(HANGS))
+    await link.start()
+    await link.clock.advance(10.0)
+    assert link.state is State.BACKOFF
+    await link.clock.advance(5.0)
+    assert (link.state, len(link.transport.openings)) == (State.OPEN, 1)
+
+
+@pytest.mark.parametrize("frames", [0, 1, 2], ids=["before the ack", "after the ack", "while subscribing"])
+async def test_b15_a_connection_that_ends_on_its_way_up_is_tried_again(made, frames):
+    link = made(ScriptedTransport(FakeSocket()))
+    await link.start()
+    for frame in ({"type": "connection_ack"}, {"type": "ka"})[:frames]:
+        link.socket.arrive(frame)
+    await settle()
+    link.socket.end()
+    await settle()
+    assert link.state is State.BACKOFF
+    await link.clock.advance(5.0)
+    assert link.state is State.OPEN
+
+
+# ── Failures ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_lost_connection_is_dialled_again_and_everything_is_subscribed_anew(link):
+    """B49: with fresh ids."""
+    await link.start()
+    before = {frame["id"] for frame in link.socket.sent_of("subscribe")}
+    link.socket.end(TransportError("closed by the service", "code 1000", code=1000))
+    await settle()
+    assert (link.state, link.reason) == (State.BACKOFF, "closed by the service: code 1000")
+    assert set(link.statuses().values()) == {"wanted"}
+    await link.clock.advance(5.0)
+    after = {frame["id"] for frame in link.socket.sent_of("subscribe")}
+    assert link.state is State.OPEN and len(after) == 3 and not before & after
+
+
+async def test_the_end_is_told_when_the_socket_is_closed_and_not_before(link):
+    await link.start()
+    link.socket.close_gate = asyncio.Event()
+    link.socket.end()
+    await settle()
+    assert link.state is State.OPEN
+    link.socket.close_gate.set()
+    await settle()
+    assert (link.state, link.socket.closed) == (State.BACKOFF, 1)
+
+
+async def test_a_socket_that_can_not_be_written_to_is_closed_all_the_same(link):
+    await link.start()
+    link.socket.send_error = TransportError("connection lost")
+    link.connection.want({**WANTED, "plan": "/app/sub-1/plan"})
+    await settle()
+    link.socket.end()
+    await settle()
+    assert (link.state, link.socket.closed) == (State.BACKOFF, 1)
+
+
+async def test_b12_503_backs_off_for_as_long_as_the_service_asked(made):
+    link = made(ScriptedTransport(TransportError("HTTP 503", "later", status=503, retry_after=40.0)))
+    await link.start()
+    assert link.manager.snapshot.next_try_at == link.clock.monotonic() + 40.0
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_b12_an_upgrade_that_is_refused_gets_one_new_token_and_then_waits(made, status):
+    refused = [TransportError(f"HTTP {status}", "no", status=status) for _ in range(2)]
+    link = made(ScriptedTransport(*refused))
+    await link.start()
+    assert link.credentials.asked == [False, True]
+    assert (link.state, link.reason) == (State.WAITING, f"the service refuses the credentials: HTTP {status}: no")
+    await link.clock.advance(3_600.0)
+    assert len(link.transport.openings) == 2
+    link.manager.auth_changed("sub-1")
+    await settle()
+    assert link.state is State.OPEN
+
+
+async def test_b9_a_connection_error_about_credentials_gets_one_new_token(made):
+    link = made(ScriptedTransport(FakeSocket()))
+    await link.start()
+    error = {"errorType": "UnauthorizedException", "errorCode": 401}
+    link.socket.arrive({"type": "connection_error", "errors": [error]})
+    await settle()
+    assert (link.credentials.asked, link.state) == ([False, True], State.OPEN)
+
+
+@pytest.mark.parametrize("kind", ["LimitExceededError", "InternalFailure", "BadRequestException"])
+async def test_b10_any_other_connection_error_is_tried_again(made, kind):
+    link = made(ScriptedTransport(FakeSocket()))
+    await link.start()
+    link.socket.arrive({"type": "connection_error", "errors": [{"errorType": kind}]})
+    await settle()
+    assert link.state is State.BACKOFF and kind in link.reason
+    await link.clock.advance(5.0)
+    assert link.state is State.OPEN
+
+
+@pytest.mark.feature("S2.14")
+async def test_b6_no_token_is_visible_as_such_and_tried_again(made):
+    link = made(credentials=FakeCredentials(TokenUnavailable("the issuer can't be reached")))
+    await link.start()
+    assert (link.state, link.reason) == (State.BACKOFF, "token: the issuer can't be reached")
+    assert link.transport.openings == []
+    await link.clock.advance(5.0)
+    assert link.state is State.OPEN
+
+
+async def test_a_revoked_sign_in_waits_for_another(made):
+    link = made(credentials=FakeCredentials(TokenRefused("revoked")))
+    await link.start()
+    assert (link.state, link.reason) == (State.WAITING, "the issuer refuses a token: token: revoked")
+
+
+async def test_an_issuer_that_is_away_during_the_forced_refresh_is_asked_again(made):
+    refused = TransportError("HTTP 401", status=401)
+    link = made(ScriptedTransport(refused), FakeCredentials(None, TokenUnavailable("away")))
+    await link.start()
+    assert (link.state, link.reason) == (State.BACKOFF, "token: away")
+    await link.clock.advance(5.0)
+    assert (link.credentials.asked, link.state) == ([False, True, True], State.OPEN)
+
+
+async def test_a_fault_of_ours_ends_the_session_with_a_reason(made, caplog):
+    link = made(wanted={"broken": "/app/not a channel"})
+    await link.start()
+    assert link.state is State.BACKOFF
+    assert "internal error: ChannelError" in link.reason
+
+
+async def test_a_fault_of_ours_in_a_timer_ends_the_session_with_a_reason(link, monkeypatch, caplog):
+    link.service.keeps_quiet.add(WANTED["role"])
+    await link.start()
+
+    def broken(*args):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(link.subscriptions, "retry_due", broken)
+    await link.clock.advance(10.0)
+    assert link.state is State.BACKOFF
+    assert "internal error: ZeroDivisionError" in link.reason
+
+
+async def test_a_fault_of_ours_while_renewing_a_token_ends_the_session_with_a_reason(link, caplog):
+    await link.start()
+    link.credentials.script = [ZeroDivisionError("ours")]
+    await link.refuse("role")
+    assert link.state is State.BACKOFF
+    assert "internal error: ZeroDivisionError" in link.reason
+    assert link.socket.closed == 1
+
+
+# ── Subscriptions ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_b20_an_unauthorised_channel_costs_its_own_subscription_alone(link):
+    link.service.refuses[WANTED["role"]] = "Unauthorized"
+    await link.start()
+    assert link.statuses() == {"presence": "live", "archive": "live", "role": "refused"}
+    assert (link.state, link.manager.snapshot.partial) == (State.OPEN, True)
+    assert link.reason == "refused: role"
+    await link.deliver("presence", "{}")
+    assert link.inlet.copies == [("presence", "{}")]
+    assert len(link.transport.sockets) == 1
+
+
+async def test_b20_a_channel_that_stays_unauthorised_costs_one_token_and_not_one_each_session(link):
+    link.service.refuses[WANTED["role"]] = "Unauthorized"
+    await link.start()
+    for _ in range(3):
+        link.socket.end()
+        await link.clock.advance(5.0)
+    assert link.credentials.asked.count(True) == 1
+    assert len(link.socket.sent_of("subscribe")) == 3
+
+
+@pytest.mark.feature("S0.2")
+async def test_b19_a_subscription_without_an_answer_is_asked_for_again_alone(link):
+    link.service.keeps_quiet.add(WANTED["role"])
+    await link.start()
+    assert link.state is State.SYNCING
+    await link.clock.advance(15.0)
+    assert (link.state, link.manager.snapshot.partial) == (State.OPEN, True)
+    link.service.keeps_quiet.clear()
+    await link.clock.advance(15.0)
+    assert set(link.statuses().values()) == {"live"}
+    assert link.manager.snapshot.partial is False
+    channels = [frame["channel"] for frame in link.socket.sent_of("subscribe")]
+    assert channels.count(WANTED["presence"]) == 1 and channels.count(WANTED["role"]) > 1
+
+
+@pytest.mark.feature("S0.6")
+@pytest.mark.parametrize("kind", ["MaxSubscriptionsReachedError", "LimitExceededError"])
+async def test_b24_a_throttled_subscription_is_retried_with_growing_delays_on_the_same_socket(link, kind):
+    link.service.refuses[WANTED["role"]] = kind
+    await link.start()
+    await link.clock.advance(60.0)
+    tries = len([f for f in link.socket.sent_of("subscribe") if f["channel"] == WANTED["role"]])
+    assert 4 <= tries <= 14
+    assert len(link.transport.sockets) == 1 and link.statuses()["presence"] == "live"
+    link.service.refuses.clear()
+    await link.clock.advance(31.0)
+    assert link.statuses()["role"] == "live"
+
+
+@pytest.mark.feature("S0.6")
+async def test_b79_a_token_that_expired_under_a_subscription_is_renewed_and_the_feed_asked_for_again(link):
+    await link.start()
+    for feed in ("role", "archive"):
+        await link.refuse(feed)
+    assert link.credentials.asked == [False, True, True]
+    assert set(link.statuses().values()) == {"live"}
+    tokens = [frame["authorization"]["Authorization"] for frame in link.socket.sent_of("subscribe")]
+    assert tokens == ["token-1"] * 3 + ["token-2", "token-3"]
+
+
+async def test_b79_two_subscriptions_refused_together_share_one_new_token(link):
+    await link.start()
+    for feed in ("role", "archive"):
+        error = {"type": "error", "id": link.ident(feed), "errors": [{"errorType": "UnauthorizedException"}]}
+        link.socket.arrive(error)
+    await settle()
+    assert link.credentials.asked == [False, True]
+    assert set(link.statuses().values()) == {"live"}
+
+
+async def test_b79_an_issuer_that_is_away_costs_the_feed_a_while_and_not_the_session(link):
+    await link.start()
+    link.credentials.script = [TokenUnavailable("away")]
+    await link.refuse("role")
+    assert link.statuses()["role"] == "retrying"
+    await link.clock.advance(31.0)
+    assert set(link.statuses().values()) == {"live"}
+    assert len(link.transport.sockets) == 1
+
+
+async def test_a_token_refused_under_a_subscription_is_told_as_its_error(link):
+    await link.start()
+    link.credentials.script = [TokenRefused("revoked")]
+    await link.refuse("role")
+    assert (link.statuses()["role"], link.state) == ("refused", State.OPEN)
+    assert link.reason == "refused: role"
+    assert next(s.error for s in link.subscriptions if s.feed == "role") == "revoked"
+
+
+async def test_a_subscription_that_was_long_live_gets_another_new_token_later(link):
+    for _ in range(2):
+        await link.start()
+        await link.clock.advance(31.0)
+        await link.refuse("role")
+        assert link.statuses()["role"] == "live"
+    assert link.credentials.asked == [False, True, True]
+
+
+async def test_b34_data_for_an_unknown_id_is_ignored(link):
+    await link.start()
+    link.socket.arrive({"type": "data", "id": "nobody's", "event": "{}"})
+    await settle()
+    assert (link.inlet.copies, link.inlet.troubles, link.state) == ([], [], State.OPEN)
+
+
+async def test_b22_an_error_without_an_id_is_told_and_ends_nothing(link):
+    await link.start()
+    link.socket.arrive({"type": "error", "errors": [{"errorType": "UnsupportedOperation", "message": "what?"}]})
+    link.socket.arrive("not json")
+    link.socket.arrive({"type": "broadcast_error", "id": link.ident("role"), "errors": []})
+    await settle()
+    assert (len(link.inlet.troubles), link.state) == (3, State.OPEN)
+    assert set(link.statuses().values()) == {"live"}
+
+
+@pytest.mark.feature("S4.5")
+async def test_b61_what_is_no_longer_wanted_is_unsubscribed_and_not_asked_for_again(link):
+    await link.start()
+    link.connection.want({"presence": WANTED["presence"], "plan": "/app/sub-1/plan"})
+    await settle()
+    assert link.statuses() == {"presence": "live", "plan": "live"}
+    assert len(link.socket.sent_of("unsubscribe")) == 2
+    link.socket.end()
+    await link.clock.advance(5.0)
+    assert {frame["channel"] for frame in link.socket.sent_of("subscribe")} == {
+        WANTED["presence"],
+        "/app/sub-1/plan",
+    }
+
+
+# ── Liveness and pressure ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.feature("S2.7")
+@pytest.mark.parametrize("frame", [PING, {"type": "data", "id": "?", "event": "{}"}, "not json", {"type": "new"}])
+async def test_any_frame_counts_as_life(link, frame):
+    await link.start()
+    for _ in range(10):
+        await link.clock.advance(60.0)
+        link.socket.arrive(frame)
+        await settle()
+    assert (link.state, link.manager.snapshot.health) == (State.OPEN, Health.HEALTHY)
+
+
+async def test_b41_the_services_own_time_out_is_kept(made):
+    link = made()
+    link.service.timeout_ms = 20_000
+    await link.start()
+    await link.clock.advance(20.1)
+    assert (link.state, link.socket.closed) == (State.BACKOFF, 1)
+    assert link.reason == "keep-alive timeout: no frame for 20 s"
+
+
+@pytest.mark.feature("S2.11")
+async def test_b39_no_room_stops_the_reading_and_loses_nothing(link):
+    await link.start()
+    link.inlet.gate.clear()
+    await link.deliver("archive", "1", "2", "3")
+    assert link.inlet.copies == [("archive", "1")]
+    link.inlet.gate.set()
+    await settle()
+    assert link.inlet.copies == [("archive", "1"), ("archive", "2"), ("archive", "3")]
+
+
+async def test_data_and_keep_alives_arm_no_timer(link, monkeypatch):
+    """What comes thousands of times a second must not cost a timer each."""
+    await link.start()
+    armed = []
+    monkeypatch.setattr(link.clock, "call_at", lambda *args: armed.append(args))
+    await link.deliver("archive", "1", "2")
+    link.socket.arrive(PING)
+    await settle()
+    assert (len(link.inlet.copies), armed) == (2, [])
+
+
+# ── Ends ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("during", ["token", "dial", "handshake", "subscribing", "open", "renewing", "full"])
+async def test_a_stop_during_anything_leaves_nothing(made, during):
+    link = made(
+        ScriptedTransport(*([HANGS] if during == "dial" else [])),
+        FakeCredentials(*([HANGS] if during == "token" else [])),
+    )
+    link.service.acks = during != "handshake"
+    if during == "subscribing":
+        link.service.keeps_quiet = set(WANTED.values())
+    await link.start()
+    if during == "renewing":
+        link.credentials.script = [HANGS]
+        await link.refuse("role")
+    if during == "full":
+        link.inlet.gate.clear()
+        await link.deliver("role", "{}")
+    await link.manager.stop()
+    assert tasks_but_mine() == set()
+    assert link.clock.armed == []
+    assert [socket.closed for socket in link.transport.sockets] in ([], [1])
+
+
+async def test_a_session_that_is_slow_to_close_takes_nothing_from_the_next(link):
+    """Both share the list of what is wanted; only the newest may say what is lost."""
+    await link.start()
+    old = link.socket
+    old.close_gate = asyncio.Event()
+    link.manager.connect_now()
+    await settle()
+    assert (len(link.transport.sockets), link.state) == (2, State.OPEN)
+    old.arrive({"type": "data", "id": link.ident("role"), "event": "late"})
+    old.close_gate.set()
+    await settle()
+    assert set(link.statuses().values()) == {"live"}
+    assert (old.closed, link.inlet.copies) == (1, [])
+
+
+async def test_b52_a_flapping_service_leaks_nothing(link):
+    await link.start()
+    for _ in range(100):
+        link.socket.end()
+        await link.clock.advance(5.0)
+        assert link.state is State.OPEN
+    assert [socket.closed for socket in link.transport.sockets[:-1]] == [1] * 100
+    assert len(tasks_but_mine()) == 2
+    assert len(link.clock.armed) == 1
+    assert link.manager.snapshot.drops == 100
+
+
+async def test_b55_repeated_triggers_make_one_session(link):
+    for _ in range(5):
+        link.manager.start()
+        link.manager.resume()
+        link.manager.auth_changed("sub-1")
+    await settle()
+    assert len(link.transport.openings) == 1
+
+
+async def test_b83_nothing_that_is_shown_holds_the_token(made, caplog):
+    caplog.set_level("DEBUG")
+    link = made(ScriptedTransport(TransportError("HTTP 401", "no", status=401)))
+    await link.start()
+    shown = f"{caplog.text} {link.manager.snapshot} {link.transport.openings} {link.inlet.changes}"
+    assert "token-" not in shown
