@@ -5,6 +5,9 @@
 import * as format from "./format.js";
 import { element, timeElement } from "./hooks.js";
 
+/** A page that stays open for days must not grow for days. */
+const LINES = 200;
+
 export class Device {
   #timeline = document.querySelector("[data-timeline]");
   #root = document.querySelector("[data-device]");
@@ -15,7 +18,12 @@ export class Device {
 
   #changed({ fields, gone, event }) {
     if (gone) this.#leave();
-    else if (event) this.#timeline?.prepend(...fields.map((name) => line(name, event)));
+    else if (event) this.#add(fields.map((name) => line(name, event)));
+  }
+
+  #add(lines) {
+    this.#timeline.prepend(...lines);
+    while (this.#timeline.children.length > LINES) this.#timeline.lastElementChild.remove();
   }
 
   #leave() {

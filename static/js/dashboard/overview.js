@@ -7,7 +7,7 @@ import { count, itemOf, itemsOf } from "./fleet.js";
 import * as format from "./format.js";
 import { atMostEvery } from "./frame.js";
 import { element, setText, timeElement } from "./hooks.js";
-import { reloadSoon } from "./reload.js";
+import { reloadAsTheyComeAndGo, reloadSoon } from "./reload.js";
 import { deviceAddress, makeRow } from "./template.js";
 
 /** How often numbers and lines may change: more often nobody can read. */
@@ -31,6 +31,7 @@ export class Overview {
     this.#feed = feed;
     this.#entities = entities;
     feed.store.subscribe("*", (change) => this.#changed(change));
+    reloadAsTheyComeAndGo(feed.store, ["organization"]);
   }
 
   /** How many devices are not current depends on it. */

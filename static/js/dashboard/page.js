@@ -17,6 +17,7 @@ import { List } from "./list.js";
 import { Overview } from "./overview.js";
 import { Pill } from "./pill.js";
 import { Pulse } from "./pulse.js";
+import { reloadAsTheyComeAndGo } from "./reload.js";
 import { beginSignOut, showEnd } from "./sign_out.js";
 import { beginTheme } from "./theme.js";
 import { beginTimes } from "./times.js";
@@ -31,6 +32,7 @@ const PARTS = {
   devices: (feed, entities) => List.begin(feed, entities),
   archives: (feed, entities) => List.begin(feed, entities),
   device: (feed) => new Device(feed),
+  organization: (feed) => reloadAsTheyComeAndGo(feed.store, ["organization", "member"]),
   connection: (feed) => new ConnectionPage(feed, dataset.transports.split(",")),
 };
 

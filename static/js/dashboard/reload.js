@@ -18,6 +18,18 @@ export function reloadSoon(ms = QUIET_MS) {
   timer = setTimeout(reload, ms);
 }
 
+/**
+ * For pages whose frame is made of these entities, and has no template for a new one.
+ *
+ * @param {import("../live/store.js").Store} store
+ * @param {string[]} kinds
+ */
+export function reloadAsTheyComeAndGo(store, kinds) {
+  store.subscribe("*", ({ key, created, gone }) => {
+    if ((created || gone) && kinds.includes(key.split("/")[0])) reloadSoon();
+  });
+}
+
 function reload() {
   const wait = Number(sessionStorage.getItem(KEY) ?? 0) + AGAIN_MS - Date.now();
   if (wait > 0) return reloadSoon(wait);
