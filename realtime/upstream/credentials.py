@@ -28,6 +28,9 @@ class Credentials(Protocol):
         Raises TokenUnavailable or TokenRefused.
         """
 
+    async def close(self) -> None:
+        """Wait for what must not be cut off; called when the link is stopped."""
+
 
 @dataclass(frozen=True, slots=True)
 class StaticCredentials:
@@ -37,6 +40,9 @@ class StaticCredentials:
 
     async def get(self, *, refresh: bool = False) -> Authorization:
         return self.authorization
+
+    async def close(self) -> None:
+        """There is nothing under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +96,32 @@ class UserCredentials:
         return Token(tokens.id_token if self._use == "id" else tokens.access_token)
 
     async def tokens(self, *, refresh: bool = False) -> Tokens:
-        """Return valid tokens; all who ask while one refresh is under way get its result."""
-        tokens = await self._vault.load()
-        if not refresh and self._fresh(tokens):
-            return tokens
+        """Return valid tokens; all who ask while one refresh is under way get its result.
+
+        A refresh goes on when who asked for it is cancelled: many issuers take a refresh token only once, so an
+        answer that is not stored would cost the sign-in.
+        """
         if self._refreshing is None:
-            self._refreshing = asyncio.create_task(self._refresh(tokens), name="token refresh")
+            tokens = await self._vault.load()
+            if not refresh and self._fresh(tokens):
+                return tokens
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._refresh(), name="token refresh")
             self._refreshing.add_done_callback(self._refreshed)
         return await asyncio.shield(self._refreshing)
 
-    async def _refresh(self, stored: Tokens) -> Tokens:
+    async def close(self) -> None:
+        """Wait until a refresh that is under way has been stored."""
+        if self._refreshing is not None:
+            await asyncio.wait([self._refreshing])
+
+    async def _refresh(self) -> Tokens:
+        stored = await self._vault.load()
         try:
             fresh = await self._issuer.refresh(stored.refresh_token)
         except TokenRefused as error:
             await self._vault.refuse(stored.generation, str(error))
-            raise
+            return await self._vault.load()  # raises the refusal, unless there has been another sign-in meanwhile
         kept = Tokens(
             fresh.id_token,
             fresh.access_token,

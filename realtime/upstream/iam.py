@@ -23,6 +23,9 @@ class IamCredentials:
         """Return what signs with the current credentials; ``refresh`` is botocore's own business."""
         return await asyncio.to_thread(self._frozen)
 
+    async def close(self) -> None:
+        """There is nothing under way."""
+
     def _frozen(self) -> Iam:
         # Imported here: it takes over a second, and only this mode needs it.
         from botocore.exceptions import BotoCoreError
