@@ -21,6 +21,9 @@ PING_EVERY = 20.0
 
 CLOSE_TIMEOUT = 3.0
 
+MOST_RETRY_AFTER = 300.0
+"""Seconds that a server may ask us to stay away at most: a nonsensical hint must not end a link for a day."""
+
 
 class TransportError(Exception):
     """The connection could not be had, or is over. ``status`` is set if HTTP answered, ``code`` if a close frame."""
@@ -62,7 +65,7 @@ class WebSocketTransport:
 
     async def open(self, opening: Opening) -> Socket:
         try:
-            connection = await connect(
+            connection = await _Connect(
                 opening.url,
                 subprotocols=[Subprotocol(name) for name in opening.subprotocols],
                 additional_headers=opening.headers,
@@ -77,12 +80,19 @@ class WebSocketTransport:
             )
         except InvalidStatus as error:
             raise _refused(error) from None
-        except (InvalidHandshake, InvalidURI, OSError, EOFError) as error:
+        except (InvalidHandshake, InvalidURI, OSError, EOFError, UnicodeError) as error:
             raise TransportError("connect failed", _name(error)) from None
         if connection.subprotocol != opening.selected:
             await connection.close()
             raise TransportError("connect failed", f"the server selected the subprotocol {connection.subprotocol!r}")
         return _WebSocket(connection)
+
+
+class _Connect(connect):
+    """Follows no redirect: the next host would be sent the authorization, which travels in the subprotocol."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 class _WebSocket:
@@ -114,13 +124,13 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
 
 def _refused(error: InvalidStatus) -> TransportError:
     response = error.response
-    after = response.headers.get("Retry-After", "")
+    after = response.headers.get("Retry-After", "")  # a date, the other form, gets the policy's own delay
     text = bytes(response.body or b"")[:200].decode(errors="replace").strip()
     return TransportError(
         f"HTTP {response.status_code}",
         text or response.reason_phrase,
         status=response.status_code,
-        retry_after=float(after) if after.isdigit() else 0.0,
+        retry_after=min(float(after), MOST_RETRY_AFTER) if after.isdecimal() else 0.0,
     )
 
 
@@ -131,6 +141,8 @@ def _ended(error: ConnectionClosed) -> TransportError:
         return TransportError("closed by the service", received.reason or f"code {received.code}", code=received.code)
     if error.sent is not None and error.sent.reason == "keepalive ping timeout":
         return TransportError("ping timeout", f"no pong within {PING_EVERY:g} s")
+    if error.sent is not None:
+        return TransportError("broken frame", error.sent.reason or f"code {error.sent.code}", code=error.sent.code)
     return TransportError("connection lost", "it ended without a close frame")
 
 
