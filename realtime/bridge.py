@@ -32,11 +32,8 @@ BATCH = 1_000
 ROOM = 20_000
 """Items that may wait; beyond it sockets are not read, so that the upstream's own back-pressure works."""
 
-LINGER = 0.008
-"""Seconds to wait for more, but only when busy: small batches cost many times more an event than full ones."""
-
-BUSY = 0.3
-"""The share of the time that writing took, above which the worker is busy."""
+REST = 0.008
+"""Seconds to rest at most between two batches: small ones cost many times more an event than full ones."""
 
 RETRY_MOST = 2.0
 
@@ -129,17 +126,15 @@ class Bridge:
         return waiting[0].received - 1 if waiting else now_us()
 
     async def run(self) -> None:
-        """Record until cancelled."""
-        busy, began = False, time.monotonic()
+        """Record until cancelled; rest after a batch as long as it took, so that writing takes half of the time."""
         while True:
             await self._wake.wait()
-            if busy:
-                await asyncio.sleep(LINGER)
-            before, began = began, time.monotonic()
+            began = time.monotonic()
             await self._write_next()
-            busy = time.monotonic() - began > BUSY * (time.monotonic() - before)
             if not self._queue:
                 self._wake.clear()
+            if len(self._queue) < BATCH:
+                await asyncio.sleep(min(time.monotonic() - began, REST))
 
     async def drain(self) -> None:
         """Record what waits: the last act of a worker that stops, after ``run`` was cancelled."""

@@ -7,6 +7,7 @@ copies a second; a VALUES list costs several times as much, because the driver b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -17,10 +18,15 @@ Kind = Literal["text", "bigint", "boolean"]
 
 def rows(columns: Mapping[str, Kind]) -> str:
     """Return a subselect with these columns that reads its rows from one parameter, made by ``parameter``."""
-    if connection.vendor == "postgresql":
-        picks = ", ".join(f"(value->>{n})::{kind} AS {name}" for n, (name, kind) in enumerate(columns.items()))
+    return _rows(connection.vendor, tuple(columns.items()))
+
+
+@cache
+def _rows(vendor: str, columns: tuple[tuple[str, Kind], ...]) -> str:
+    if vendor == "postgresql":
+        picks = ", ".join(f"(value->>{n})::{kind} AS {name}" for n, (name, kind) in enumerate(columns))
         return f"(SELECT {picks} FROM json_array_elements(%s::json))"
-    picks = ", ".join(f"json_extract(value, '$[{n}]') AS {name}" for n, name in enumerate(columns))
+    picks = ", ".join(f"json_extract(value, '$[{n}]') AS {name}" for n, (name, _) in enumerate(columns))
     return f"(SELECT {picks} FROM json_each(%s))"
 
 

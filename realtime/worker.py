@@ -19,7 +19,7 @@ from django.db.models import F
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime import credentials, demand, gaps, metrics, retention, switches
+from realtime import credentials, demand, gaps, metrics, retention, sql, switches
 from realtime.appsync.exceptions import BadEndpoint
 from realtime.bridge import Bridge, Fenced, now_us
 from realtime.config import Config
@@ -181,7 +181,7 @@ class Worker:
 
     def _check_fence(self) -> None:
         """Raise Fenced if another process has taken this name; in the transaction that is about to write."""
-        if not WorkerRow.objects.filter(name=self.name, fence=self._fence).exists():
+        if not sql.select("SELECT 1 FROM realtime_worker WHERE name = %s AND fence = %s", self.name, self._fence):
             raise Fenced(f"another process has taken over worker {self.name!r}: this one ends")
 
     def _make_parts(self) -> Parts:
