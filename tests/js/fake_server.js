@@ -3,6 +3,7 @@
  * by key and let the urgent overtake, snapshots whose cursor is read before their state, and restored databases.
  */
 
+import { parse } from "../../static/js/live/cursor.js";
 import { isNewer } from "../../static/js/live/store.js";
 
 class Topic {
@@ -106,10 +107,10 @@ class FakeSession {
   }
 
   greet() {
-    const places = new Map(this.#line.cursor.split(",").filter(Boolean).map((part) => part.split(":")).map(([t, e, o]) => [t, [e, Number(o)]]));
+    const places = parse(this.#line.cursor);
     const topics = {};
     for (const { name, epoch, head } of this.#server.topics.values()) {
-      const [theirs, offset] = places.get(name) ?? [];
+      const { epoch: theirs, offset } = places.get(name) ?? {};
       const recovered = theirs === epoch && offset <= head;
       this.#taken.set(name, recovered ? offset : head);
       topics[name] = { epoch, offset: this.#taken.get(name), recovered };

@@ -29,6 +29,7 @@ export function summary(states) {
   const all = [...states];
   const online = all.filter(Boolean).length;
   const parts = [[online, "came online"], [all.length - online, "went offline"]];
-  const said = parts.filter(([count]) => count).map(([count, did]) => `${count} device${count === 1 ? "" : "s"} ${did}`);
+  const known = parts.filter(([count]) => count);
+  const said = known.map(([count, did]) => `${count} device${count === 1 ? "" : "s"} ${did}`);
   return said.length ? `${said.join(", ")}.` : "";
 }

@@ -87,8 +87,10 @@ export function timeElement(us) {
 /** Settings whose shape nobody told us, as nested lists. */
 function tree(value) {
   if (value === null || typeof value !== "object") return document.createTextNode(format.text(value, "text"));
-  const items = Array.isArray(value)
-    ? value.map((item) => element("li", {}, tree(item)))
-    : Object.entries(value).map(([name, item]) => element("li", {}, element("b", { textContent: format.words(name) }), " ", tree(item)));
-  return element("ul", {}, ...items);
+  const items = Array.isArray(value) ? value.map((item) => [tree(item)]) : Object.entries(value).map(named);
+  return element("ul", {}, ...items.map((parts) => element("li", {}, ...parts)));
+}
+
+function named([name, item]) {
+  return [element("b", { textContent: format.words(name) }), " ", tree(item)];
 }

@@ -62,10 +62,15 @@ function walk(step) {
   return Boolean(next);
 }
 
+function helpRow(keys, does) {
+  const key = element("kbd", { textContent: keys });
+  return element("div", {}, element("dt", {}, key), element("dd", { textContent: does }));
+}
+
 /** A modal dialog keeps the focus inside, and gives it back. */
 function showHelp() {
   if (document.querySelector("dialog[open]")) return;
-  const rows = HELP.map(([keys, does]) => element("div", {}, element("dt", {}, element("kbd", { textContent: keys })), element("dd", { textContent: does })));
+  const rows = HELP.map(([keys, does]) => helpRow(keys, does));
   const close = element("button", { type: "submit", textContent: "Close" });
   const title = element("h2", { id: "keys-title", textContent: "Keyboard" });
   const form = element("form", { method: "dialog" }, title, element("dl", { className: "pairs" }, ...rows), close);

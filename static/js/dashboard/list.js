@@ -44,7 +44,8 @@ export class List {
 
   /** @returns {Record<string, string>} the filters that are set, as in the address; a first choice sets nothing */
   #wanted() {
-    const set = [...this.#form.elements].filter(({ name, value, selectedIndex }) => name && value && selectedIndex !== 0);
+    const fields = [...this.#form.elements];
+    const set = fields.filter(({ name, value, selectedIndex }) => name && value && selectedIndex !== 0);
     return Object.fromEntries(set.map(({ name, value }) => [name, value]));
   }
 

@@ -24,7 +24,8 @@ const LONG_LOSS_MS = 15_000;
  */
 export function words(status, clock) {
   const fresh = freshness(status);
-  const said = fresh === "browser-offline" ? connectionWords(status.connection, clock) : pathWords[fresh](status, clock);
+  const isCutOff = fresh === "browser-offline";
+  const said = isCutOff ? connectionWords(status.connection, clock) : pathWords[fresh](status, clock);
   return { detail: "", canRetry: false, ...said };
 }
 
