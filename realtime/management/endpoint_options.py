@@ -17,7 +17,7 @@ from realtime.upstream.iam import IamCredentials
 
 
 def add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("--url", help="HTTP address of the API (APPSYNC_EVENTS_URL)")
+    parser.add_argument("--url", help="HTTP address of the API (APPSYNC_EVENTS_URL or APPSYNC_GRAPHQL_URL)")
     parser.add_argument("--realtime-url", help="WebSocket address, if it is not the derived one")
     parser.add_argument("--api-key", help="authorise with this API key (APPSYNC_API_KEY)")
     parser.add_argument("--token", help="authorise with this JWT or Lambda token")
@@ -27,11 +27,14 @@ def add_arguments(parser: CommandParser) -> None:
 
 def endpoint(options: dict[str, Any]) -> Endpoint:
     """Return the endpoint meant; raises CommandError with what to give."""
-    upstream = config.load().upstream
+    protocol = options.get("protocol") or "events"
+    upstream = replace(config.load().upstream, protocol=protocol)
+    changes = {}
     if options["url"]:
-        upstream = replace(upstream, protocol="events", events_url=options["url"], events_realtime_url="")
+        changes = {f"{protocol}_url": options["url"], f"{protocol}_realtime_url": ""}
     if options["realtime_url"]:
-        upstream = replace(upstream, events_realtime_url=options["realtime_url"])
+        changes[f"{protocol}_realtime_url"] = options["realtime_url"]
+    upstream = replace(upstream, **changes)
     try:
         return endpoints.configured(upstream)
     except BadEndpoint as error:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from datetime import UTC, datetime
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from django.core.management.base import CommandError, CommandParser
@@ -14,6 +14,7 @@ from django.core.management.base import CommandError, CommandParser
 from realtime import config
 from realtime.appsync.channels import parse_pattern
 from realtime.appsync.exceptions import ChannelError
+from realtime.appsync.session import Carrier
 from realtime.management import endpoint_options
 from realtime.management.base import ExampleCommand
 from realtime.upstream.clock import SystemClock
@@ -30,23 +31,28 @@ REFUSED = (State.WAITING, State.FAILED)
 
 
 class Command(ExampleCommand):
-    help = "Subscribe to channels and print every state, subscription, event, error and gap, until stopped."
+    help = "Subscribe and print every state, subscription, event, error and gap, until stopped."
     examples = """\
   manage.py listen /default/news --url http://127.0.0.1:4000/event --api-key da2-demo
-  manage.py listen '/vortex-app/user/sub-owner/*' --token "$JWT" --count 10 --json"""
+  manage.py listen '/vortex-app/user/sub-owner/*' --token "$JWT" --count 10 --json
+  manage.py listen --protocol graphql --url http://127.0.0.1:4000/graphql --token "$JWT" \\
+      --query 'subscription S($o: ID!) { onDeviceState(orgId: $o) { deviceId online } }' --variables '{"o": "org-1"}'"""
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("channels", nargs="+", metavar="CHANNEL", help="a channel, or a pattern that ends in /*")
+        parser.add_argument("channels", nargs="*", metavar="CHANNEL", help="a channel, or a pattern that ends in /*")
+        parser.add_argument("--protocol", choices=("events", "graphql"), default="events")
+        parser.add_argument(
+            "--carrier", choices=get_args(Carrier), default="subprotocol", help="how the upgrade authorises"
+        )
+        parser.add_argument("--query", help="the subscription's document, for --protocol graphql")
+        parser.add_argument("--variables", default="{}", metavar="JSON", help="its variables")
         endpoint_options.add_arguments(parser)
         parser.add_argument("--seconds", type=float, help="stop after this long")
         parser.add_argument("--count", type=int, help="stop after this many events")
         parser.add_argument("--reconnect", choices=sorted(PRESETS), help="reconnect policy (UPSTREAM_RECONNECT)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            wanted = {parse_pattern(channel): parse_pattern(channel) for channel in options["channels"]}
-        except ChannelError as error:
-            raise CommandError(str(error)) from None
+        wanted = _documents(options) if options["protocol"] == "graphql" else _channels(options["channels"])
         listener = Listener(self, wanted, options)
         asyncio.run(listener.run())
         if listener.refused:
@@ -62,6 +68,27 @@ class Command(ExampleCommand):
             text = f"{now:%H:%M:%S.%f}  {kind:<12}  {shown}"
         self.stdout.write(text)
         self.stdout.flush()
+
+
+def _channels(names: list[str]) -> dict[str, str]:
+    if not names:
+        raise CommandError("say which CHANNEL to listen to")
+    try:
+        return {parse_pattern(name): parse_pattern(name) for name in names}
+    except ChannelError as error:
+        raise CommandError(str(error)) from None
+
+
+def _documents(options: dict[str, Any]) -> dict[str, str]:
+    """Return the one subscription that a GraphQL listener has, by its document's first word after the keyword."""
+    if not options["query"] or options["channels"]:
+        raise CommandError("GraphQL has no channels: give --query 'subscription …', and --variables if it has any")
+    try:
+        variables = msgspec.json.decode(options["variables"], type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise CommandError(f"--variables is not a JSON object: {error}") from None
+    data = msgspec.json.encode({"query": options["query"], "variables": variables}).decode()
+    return {"subscription": data}
 
 
 class Listener:
@@ -86,6 +113,7 @@ class Listener:
             self._subscriptions,
             self,
             clock,
+            options["carrier"],
         )
         policy = preset(options["reconnect"] or config.load().upstream.reconnect)
         self._manager = Manager(connection, policy, clock, rng, "listen")
@@ -114,12 +142,12 @@ class Listener:
     def subscription(self, subscription: Subscription) -> None:
         self._line(
             "subscription",
-            channel=subscription.target,
+            channel=subscription.feed,
             state=subscription.status,
             error=subscription.error,
         )
         if subscription.status == "live" and self._lost_at is not None:
-            self._line("gap", channel=subscription.target, since=self._lost_at.isoformat())
+            self._line("gap", channel=subscription.feed, since=self._lost_at.isoformat())
 
     def trouble(self, text: str) -> None:
         self._line("error", text=text)

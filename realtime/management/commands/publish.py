@@ -12,7 +12,7 @@ from realtime import config
 from realtime.appsync import messages
 from realtime.appsync.auth import Request
 from realtime.appsync.channels import parse_channel
-from realtime.appsync.events_session import MAX_EVENTS, EventsSession
+from realtime.appsync.events_session import MAX_EVENT_BYTES, MAX_EVENTS, EventsSession
 from realtime.appsync.exceptions import ChannelError
 from realtime.appsync.session import Accepted, Published, Rejected
 from realtime.management import endpoint_options
@@ -20,9 +20,6 @@ from realtime.management.base import ExampleCommand
 from realtime.upstream import http
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.transport import Socket, TransportError, WebSocketTransport, tls_context
-
-MAX_EVENT_BYTES = 240 * 1024
-"""One event's size, by the service's quota."""
 
 Outcome = tuple[int, str]
 

@@ -14,6 +14,7 @@ OWN = "/vortex-app/user/sub-owner"
 
 def listening(appsync, *arguments):
     command = [sys.executable, str(ROOT / "manage.py"), "listen", "--url", appsync["events_url"], "--json", *arguments]
+    command += ["--seconds", "30"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -93,3 +94,26 @@ def test_bad_input_is_answered_with_cause_and_next_step(arguments, says):
     done = manage("listen", *arguments)
     assert done.returncode == 1
     assert says in done.stderr
+
+
+DEVICES = "subscription Devices($org: ID!) { onDeviceState(orgId: $org) { deviceId online } }"
+
+
+@pytest.mark.feature("S0.7")
+@pytest.mark.parametrize("carrier", ["subprotocol", "query", "headers"])
+def test_graphql_is_heard_with_each_carrier(appsync, token, carrier):
+    command = [sys.executable, str(ROOT / "manage.py"), "listen", "--protocol", "graphql", "--json", "--count", "1"]
+    command += ["--seconds", "30", "--url", appsync["graphql_url"], "--token", token("sub-owner"), "--carrier", carrier]
+    command += ["--query", DEVICES, "--variables", '{"org": "org-aurora"}']
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until(process, type="state", state="open")
+        change(appsync, online=False)
+        change(appsync, online=True)
+        data = json.loads(until(process, type="data")[-1]["event"])
+        assert data["onDeviceState"]["deviceId"] == "cam-001"
+        assert process.wait(10) == 0
+
+
+def test_graphql_needs_a_document():
+    done = manage("listen", "--protocol", "graphql", "--url", "http://127.0.0.1:1/graphql", "--api-key", "k")
+    assert (done.returncode, "--query" in done.stderr) == (1, True)
