@@ -16,7 +16,7 @@ from django.db import models
 class User(AbstractUser):
     """A person who signs in; ``subject`` is the same person's name upstream (one channel segment)."""
 
-    subject = models.CharField(max_length=50, unique=True, null=True, blank=True)  # noqa: DJ001  (null: many without)
+    subject = models.CharField(max_length=50, unique=True, null=True, blank=True)
     session_epoch = models.BigIntegerField(default=0, help_text="raising it ends all sign-in sessions")
 
     def get_session_auth_hash(self) -> str:
@@ -41,7 +41,7 @@ class Membership(models.Model):
     ended_at = models.BigIntegerField(null=True, blank=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["user", "org_id"], name="one_membership")]  # noqa: RUF012
+        constraints = [models.UniqueConstraint(fields=["user", "org_id"], name="one_membership")]
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.role} in {self.org_id}"
@@ -57,8 +57,8 @@ class Visibility(models.Model):
     ended_at = models.BigIntegerField(null=True, blank=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["user", "key"], name="one_visibility")]  # noqa: RUF012
-        indexes = [models.Index(fields=["key"], name="visibility_key")]  # noqa: RUF012
+        constraints = [models.UniqueConstraint(fields=["user", "key"], name="one_visibility")]
+        indexes = [models.Index(fields=["key"], name="visibility_key")]
         verbose_name_plural = "visibilities"
 
     def __str__(self) -> str:
@@ -80,8 +80,8 @@ class Field(models.Model):
     recorded_at = models.BigIntegerField(help_text="when the value last changed here")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["key", "name"], name="one_field")]  # noqa: RUF012
-        indexes = [models.Index(fields=["recorded_at"], name="field_recorded")]  # noqa: RUF012
+        constraints = [models.UniqueConstraint(fields=["key", "name"], name="one_field")]
+        indexes = [models.Index(fields=["recorded_at"], name="field_recorded")]
 
     def __str__(self) -> str:
         return f"{self.key} {self.name}"
@@ -98,7 +98,7 @@ class Change(models.Model):
     source = models.CharField(max_length=16)
 
     class Meta:
-        indexes = [models.Index(fields=["key", "-time"], name="change_key_time")]  # noqa: RUF012
+        indexes = [models.Index(fields=["key", "-time"], name="change_key_time")]
 
     def __str__(self) -> str:
         return f"{self.key} {self.name} {self.time}"
