@@ -19,8 +19,8 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from realtime import documents, feed, metrics
 from realtime.database import DatabaseThread
-from realtime.decoding import Undecodable, copy_of, decode
-from realtime.events import Copy, Entry, Event, Recording
+from realtime.decoding import Fact, Undecodable, decode, fact_of
+from realtime.events import Copy, Entry, Recording
 from realtime.notes import Note, Unreadable
 from realtime.product import Recorder
 
@@ -250,24 +250,34 @@ class Fenced(RuntimeError):
 
 
 def _decode(raws: Sequence[RawCopy]) -> tuple[list[Copy], list[tuple[RawCopy, str]]]:
+    """Return the copies that could be read, and the others with what is wrong with them.
+
+    The same event comes to each of its hearers, mostly in one batch: it is decoded once.
+    """
     copies: list[Copy] = []
     spoiled: list[tuple[RawCopy, str]] = []
+    facts: dict[tuple[str, str, str], list[Fact]] = {}
     for raw in raws:
         if raw.spoiled:
             spoiled.append((raw, raw.spoiled))
             continue
+        event = raw.source, raw.feed, raw.payload
         try:
-            for name, event in _events(raw):
-                copies.append(copy_of(name, event, user_id=raw.user_id, received=raw.received, source=raw.source))
+            if event not in facts:
+                facts[event] = _facts(*event)
         except Undecodable as error:
             spoiled.append((raw, str(error)))
+        else:
+            copies += [
+                fact.heard(user_id=raw.user_id, received=raw.received, source=raw.source) for fact in facts[event]
+            ]
     return copies, spoiled
 
 
-def _events(raw: RawCopy) -> list[tuple[str, Event]]:
-    if raw.source == "graphql":
-        return documents.decode(raw.feed, raw.payload)
-    return [(raw.feed, decode(raw.feed, raw.payload))]
+def _facts(source: str, feed_name: str, payload: str) -> list[Fact]:
+    if source == "graphql":
+        return [fact_of(name, event) for name, event in documents.decode(feed_name, payload)]
+    return [fact_of(feed_name, decode(feed_name, payload))]
 
 
 def now_us() -> int:

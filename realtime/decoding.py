@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
+from typing import NamedTuple
 
 import msgspec
 
@@ -34,21 +35,42 @@ def decode(feed_name: str, payload: str) -> Event:
     return event
 
 
-def copy_of(feed_name: str, event: Event, *, user_id: int, received: int, source: str) -> Copy:
-    """Return the event as this user's copy. ``received`` is in microseconds."""
+class Fact(NamedTuple):
+    """What an event says, whoever hears of it; ``heard`` makes a copy of it."""
+
+    feed: str
+    event_type: str
+    key: str
+    fields: tuple[tuple[str, str], ...]
+    time: int | None
+    urgent: bool
+
+    def heard(self, *, user_id: int, received: int, source: str) -> Copy:
+        """Return the fact as this user's copy. ``received`` is in microseconds."""
+        return Copy(
+            user_id=user_id,
+            feed=self.feed,
+            event_type=self.event_type,
+            key=self.key,
+            fields=self.fields,
+            time=self.time,
+            received=received,
+            source=source,
+            urgent=self.urgent,
+        )
+
+
+def fact_of(feed_name: str, event: Event) -> Fact:
+    """Return what the event says, reduced to the fields it sets."""
     feed: Feed = BY_NAME[feed_name]
     fields = tuple((name, canonical(value)) for name, value in feed.fields(event).items() if value is not ABSENT)
-    return Copy(
-        user_id=user_id,
-        feed=feed_name,
-        event_type=feed.event_type,
-        key=feed.key(event),
-        fields=fields,
-        time=None if event.timestamp is None else _microseconds(event),
-        received=received,
-        source=source,
-        urgent=feed.urgent(event),
-    )
+    time = None if event.timestamp is None else _microseconds(event)
+    return Fact(feed_name, feed.event_type, feed.key(event), fields, time, feed.urgent(event))
+
+
+def copy_of(feed_name: str, event: Event, *, user_id: int, received: int, source: str) -> Copy:
+    """Return the event as this user's copy. ``received`` is in microseconds."""
+    return fact_of(feed_name, event).heard(user_id=user_id, received=received, source=source)
 
 
 def _microseconds(event: Event) -> int:
