@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from dashboard import standing
-from dashboard.models import Change, Field, Refused, Visibility
+from dashboard.models import Field, Refused, Visibility
 from realtime import sql
 from realtime.events import PRIORITY_NORMAL, PRIORITY_URGENT, Copy, Draft, Recording
 from realtime.merge import canonical, newer, tie
@@ -52,13 +52,24 @@ class Known:
         return self.time, self.tie
 
 
+class Changed(NamedTuple):
+    """A line of a timeline to be: as in its table."""
+
+    key: str
+    name: str
+    value: str
+    time: int
+    recorded_at: int
+    source: str
+
+
 @dataclass(slots=True)
 class Fold:
     """A batch being folded: what is known, and what the tables are to learn."""
 
     now: int
     known: dict[FieldKey, Known]
-    changes: list[Change] = field(default_factory=list)
+    changes: list[Changed] = field(default_factory=list)
     refused: dict[tuple[str, str, int, int], Refused] = field(default_factory=dict)
 
     def take(self, at: FieldKey, text: str, time: int, *, sourced: bool, source: str, changed_at: int) -> bool:
@@ -88,11 +99,7 @@ class Fold:
         if current is not None and current.value == fresh.value:
             fresh.changed_at, fresh.recorded_at = current.changed_at, current.recorded_at
         else:
-            self.changes.append(
-                Change(
-                    key=at[0], name=at[1], value=fresh.value, time=fresh.changed_at, recorded_at=self.now, source=source
-                )
-            )
+            self.changes.append(Changed(*at, fresh.value, fresh.changed_at, self.now, source))
         self.known[at] = fresh
 
     def quarantine(self, copy: Copy) -> None:
@@ -418,6 +425,15 @@ def _backfill(user_id: int, key: str, fields: Fields, as_of: int, now: int, *, g
 
 COLUMNS = "key, name, value, time, tie, sourced, changed_at, confirmed_at, heard_at, recorded_at"
 
+TIMELINE: dict[str, sql.Kind] = {
+    "key": "text",
+    "name": "text",
+    "value": "text",
+    "time": "bigint",
+    "recorded_at": "bigint",
+    "source": "text",
+}
+
 
 def _lock(wanted: Iterable[FieldKey]) -> dict[FieldKey, Known]:
     """Return what is known of these fields, their rows locked in the order of their keys."""
@@ -462,21 +478,10 @@ def _write(fold: Fold, recording: Recording) -> None:
         ],
     )
     refused = _without_repeats(list(fold.refused.values()))
-    _insert_changes(fold.changes)
+    sql.insert("dashboard_change", TIMELINE, fold.changes)
     Refused.objects.bulk_create(refused, batch_size=500)
     recording.changed += len(fold.changes)
     recording.refused += len(refused)
-
-
-def _insert_changes(changes: Sequence[Change]) -> None:
-    new = sql.rows(
-        {"key": "text", "name": "text", "value": "text", "time": "bigint", "recorded_at": "bigint", "source": "text"}
-    )
-    sql.execute(
-        "INSERT INTO dashboard_change (key, name, value, time, recorded_at, source) "
-        f"SELECT key, name, value, time, recorded_at, source FROM {new} AS new",
-        [(c.key, c.name, c.value, c.time, c.recorded_at, c.source) for c in changes],
-    )
 
 
 def _without_repeats(refused: list[Refused]) -> list[Refused]:

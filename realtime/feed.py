@@ -154,17 +154,16 @@ GONE = ',"gone":true'
 
 
 def _insert(entries: Sequence[Entry], now: int) -> None:
-    columns = {
-        "topic": "text",
-        "epoch": "text",
-        "off": "bigint",
-        "key": "text",
-        "priority": "bigint",
-        "body": "text",
-    }
-    source = sql.rows(columns)  # type: ignore[arg-type]
-    sql.execute(
-        'INSERT INTO realtime_feedentry (topic_id, epoch, "offset", key, priority, body, at) '
-        f"SELECT topic, epoch, off, key, priority, body, {int(now)} FROM {source} AS new",
-        [(e.topic, e.epoch, e.offset, e.key, e.priority, e.body.decode()) for e in entries],
+    sql.insert(
+        "realtime_feedentry",
+        {
+            "topic_id": "text",
+            "epoch": "text",
+            "offset": "bigint",
+            "key": "text",
+            "priority": "bigint",
+            "body": "text",
+            "at": "bigint",
+        },
+        [(e.topic, e.epoch, e.offset, e.key, e.priority, e.body.decode(), now) for e in entries],
     )
