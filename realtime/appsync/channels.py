@@ -18,9 +18,7 @@ SEGMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,48}[A-Za-z0-9])?")
 
 def parse_channel(text: str) -> str:
     """Return the channel's one spelling, ``/a/b``. Raises ChannelError, saying which rule the name breaks."""
-    segments = text.removeprefix("/").removesuffix("/").split("/")
-    if len(segments) > MAX_SEGMENTS:
-        raise ChannelError(f"channel {text!r} has {len(segments)} segments; at most {MAX_SEGMENTS} are allowed")
+    segments = _segments(text)
     for segment in segments:
         _check(text, segment)
     return "/" + "/".join(segments)
@@ -28,14 +26,14 @@ def parse_channel(text: str) -> str:
 
 def parse_pattern(text: str) -> str:
     """As ``parse_channel``, for a subscription: the last segment may be ``*``, if another one comes before it."""
-    stem, _, last = text.removesuffix("/").rpartition("/")
+    *stem, last = _segments(text)
     if last != "*":
         return parse_channel(text)
-    if not stem.removeprefix("/"):
+    if not stem:
         raise ChannelError(f"channel {text!r} names no namespace before the wildcard")
-    if stem.removeprefix("/").count("/") + 2 > MAX_SEGMENTS:
-        raise ChannelError(f"channel {text!r} has more than {MAX_SEGMENTS} segments")
-    return parse_channel(stem) + "/*"
+    for segment in stem:
+        _check(text, segment)
+    return "/" + "/".join([*stem, last])
 
 
 def matches(pattern: str, channel: str) -> bool:
@@ -48,6 +46,13 @@ def matches(pattern: str, channel: str) -> bool:
 def namespace(channel: str) -> str:
     """Return the first segment of a parsed channel or pattern."""
     return channel.split("/", 2)[1]
+
+
+def _segments(text: str) -> list[str]:
+    segments = text.removeprefix("/").removesuffix("/").split("/")
+    if len(segments) > MAX_SEGMENTS:
+        raise ChannelError(f"channel {text!r} has {len(segments)} segments; at most {MAX_SEGMENTS} are allowed")
+    return segments
 
 
 def _check(text: str, segment: str) -> None:

@@ -51,14 +51,14 @@ def derive(url: str, *, dialect: Dialect = "events", realtime_url: str = "") -> 
 
     Raises BadEndpoint if the address is no HTTP or WebSocket URL with a host, or its path isn't the dialect's.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in SECURE or not parts.hostname:
-        raise BadEndpoint(f"{url!r} is not an http(s) address of an AppSync API")
-    standard = STANDARD_HOST.fullmatch(parts.hostname)
+    parts = _split(url)
+    standard = STANDARD_HOST.fullmatch(parts.hostname or "")
     path = _path(parts, dialect)
     secure = SECURE[parts.scheme] == "wss"
-    host = parts.netloc.rpartition("@")[2].replace("appsync-realtime-api", "appsync-api")
-    realtime_host = host.replace("appsync-api", "appsync-realtime-api") if standard else host
+    host = realtime_host = parts.netloc.rpartition("@")[2].lower()
+    if standard:
+        host = host.replace(".appsync-realtime-api.", ".appsync-api.")
+        realtime_host = host.replace(".appsync-api.", ".appsync-realtime-api.")
     realtime_path = path if standard and dialect == "graphql" else f"{path}/realtime"
     return Endpoint(
         dialect=dialect,
@@ -67,6 +67,17 @@ def derive(url: str, *, dialect: Dialect = "events", realtime_url: str = "") -> 
         host=host,
         region=standard["region"] if standard else None,
     )
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in SECURE and parts.hostname and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise BadEndpoint(f"{url!r} is not an http(s) address of an AppSync API")
+    return parts
 
 
 def _path(parts: SplitResult, dialect: Dialect) -> str:
