@@ -19,7 +19,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime import embedded_valkey
+from realtime import embedded_valkey, tether
 from realtime.supervisor import Part, Supervisor
 
 POLL = 0.05
@@ -118,7 +118,7 @@ class Demo:
         """
         process = await asyncio.create_subprocess_exec(
             *self._manage("collectstatic", "--noinput", "--verbosity", "0"),
-            env={**os.environ, **self._site()},
+            env={**os.environ, **self._site(), tether.PARENT_VARIABLE: str(os.getpid())},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

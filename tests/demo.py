@@ -13,6 +13,8 @@ from pathlib import Path
 
 import httpx
 
+from realtime.tether import PARENT_VARIABLE
+
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE = 60
 PASSWORD = "fleetlight"
@@ -63,7 +65,12 @@ class DemoProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "manage.py", "demo", "--port", str(self.port), *self._arguments],
                 cwd=ROOT,
-                env={**inherited, "ENV_FILE": os.devnull, "STATE_DIR": str(self.state_dir)},
+                env={
+                    **inherited,
+                    "ENV_FILE": os.devnull,
+                    "STATE_DIR": str(self.state_dir),
+                    PARENT_VARIABLE: str(os.getpid()),  # a run of the tests that is cut off leaves nothing either
+                },
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -19,3 +19,6 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file: threads and transactions then behave as in production. No test cuts the power, so no fsync.
     DATABASES["default"]["TEST"] = {"NAME": state / "test.sqlite3"}
     DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+else:
+    # Threads that a test leaves behind would keep the pool's connections.
+    DATABASES["default"]["OPTIONS"].pop("pool")

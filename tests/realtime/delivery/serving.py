@@ -15,6 +15,9 @@ from django.conf import settings
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from realtime.tether import PARENT_VARIABLE
+from tests import databases
+
 DEADLINE = 10
 SAME = object()
 MANAGE = Path(settings.BASE_DIR) / "manage.py"
@@ -29,8 +32,9 @@ class WebProcess:
             "DJANGO_SETTINGS_MODULE": "project.settings",
             "ENV_FILE": os.devnull,
             "STATE_DIR": str(settings.STATE_DIR),
-            "DATABASE_URL": f"sqlite:///{settings.DATABASES['default']['NAME']}",
+            "DATABASE_URL": databases.address(),
             "REDIS_URL": settings.REDIS_URL,
+            PARENT_VARIABLE: str(os.getpid()),
             **environment,
         }
         self.log = []
