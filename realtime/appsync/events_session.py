@@ -21,12 +21,14 @@ class EventsSession(Session):
     def publish(self, channel: str, events: list[str], authorization: Authorization, now: float) -> str:
         """Publish at most five JSON texts and return the request's id; its Published follows, exactly once.
 
-        Raises ChannelError for a wildcard or a bad name, BadRequest for a count the service refuses.
+        Raises ChannelError for a wildcard or a bad name, BadRequest for a count or a size the service refuses.
         """
         self._require_open()
         path = parse_channel(channel)
         if not 1 <= len(events) <= MAX_EVENTS:
             raise BadRequest("InvalidInputError", f"{len(events)} events in one publish; 1 to {MAX_EVENTS} are allowed")
+        if any(len(event.encode()) > MAX_EVENT_BYTES for event in events):
+            raise BadRequest("InvalidInputError", f"an event is larger than {MAX_EVENT_BYTES // 1024} kB")
         ident = self._fresh_id()
         request = Request(self._endpoint.host, messages.PATH, messages.publish_body(path, events))
         self._publishes[ident] = now + self._timeout
@@ -85,7 +87,7 @@ class EventsSession(Session):
         self._events.append(Trouble(f"broadcast error: {error}", error, frame.id))
 
     def _on_publish_success(self, frame: messages.Frame, now: float) -> None:
-        failed = tuple((int(item.get("index", -1)), _why(item)) for item in frame.failed)
+        failed = tuple((_index(item), _why(item)) for item in frame.failed)
         outcome = "sent" if not failed else ("partial" if frame.successful else "failed")
         self._end_publish(frame.id, outcome, failed)
 
@@ -95,6 +97,9 @@ class EventsSession(Session):
 
 MAX_EVENTS = 5
 """Events in one publish, by the service's quota."""
+
+MAX_EVENT_BYTES = 240 * 1024
+"""Bytes in one event, by the service's quota."""
 
 HANDLERS = {
     "connection_ack": EventsSession._on_connection_ack,
@@ -110,6 +115,12 @@ HANDLERS = {
     "publish_error": EventsSession._on_error,
     "error": EventsSession._on_error,
 }
+
+
+def _index(item: dict[str, object]) -> int:
+    """Return which event of a publish this is about, or -1 if it does not say."""
+    index = item.get("index")
+    return index if isinstance(index, int) else -1
 
 
 def _why(item: dict[str, object]) -> str:

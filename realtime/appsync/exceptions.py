@@ -42,7 +42,7 @@ class RemoteError(AppSyncError):
     """An error object of the service: ``errorType``, ``message`` and ``errorCode``, each of which may be missing."""
 
     def __init__(self, kind: str, message: str = "", code: int | None = None, scope: Scope = "request") -> None:
-        super().__init__(f"{kind}: {message}" if message else kind)
+        super().__init__(f"{kind}: {message}" if message not in ("", kind) else kind)
         self.kind = kind
         self.message = message
         self.code = code

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from realtime.appsync.exceptions import WireError
-from realtime.appsync.messages import Malformed
+from realtime.appsync.messages import UNREADABLE, Malformed
 
 SUBPROTOCOL = "graphql-ws"
 PATH = "/graphql"
@@ -92,7 +92,7 @@ def stop(ident: str) -> str:
 def _read(decoder: msgspec.json.Decoder[T], text: str | bytes | msgspec.Raw) -> T:
     try:
         return decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Malformed(str(error)) from error
 
 

@@ -35,6 +35,9 @@ class Malformed(ValueError):
     """A frame that is not JSON, has no type, or whose known fields are of another shape."""
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What decoding raises for text that is no JSON, of another shape, no Unicode, or nested without end."""
+
 _decoder = msgspec.json.Decoder(Frame)
 _encoder = msgspec.json.Encoder()
 
@@ -43,7 +46,7 @@ def read(text: str | bytes) -> Frame:
     """Return the frame; raises Malformed with the reason."""
     try:
         return _decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Malformed(str(error)) from error
 
 

@@ -101,6 +101,7 @@ class _Subscription:
     state: SubscriptionState
     deadline: float | None
     unsubscribe_wanted: bool = False
+    given_up: bool = False
 
 
 def _fresh_id() -> str:
@@ -249,7 +250,9 @@ class Session(ABC):
     def _hearing(self, ident: str | None) -> _Subscription | None:
         """Return the subscription whose data counts, or none: unknown ids and given-up ones are dropped quietly."""
         subscription = self._subscriptions.get(ident or "")
-        return subscription if subscription is not None and subscription.state in HEARING else None
+        if subscription is None or subscription.unsubscribe_wanted or subscription.state not in HEARING:
+            return None
+        return subscription
 
     def _failed(self, ident: str | None, error: RemoteError, now: float) -> None:
         """Take an error frame: one with an id ends that request alone, one without ends nothing."""
@@ -280,8 +283,9 @@ class Session(ABC):
         after = SUBSCRIPTION[subscription.state].get(trigger) if subscription is not None else None
         if subscription is None or after is None:
             return
-        given_up = subscription.state is SubscriptionState.TIMED_OUT
+        given_up = subscription.given_up
         subscription.state, subscription.deadline = after, None
+        subscription.given_up = given_up or after is SubscriptionState.TIMED_OUT
         if after is SubscriptionState.UNSUBSCRIBING:
             subscription.deadline = now + self._timeout
             self._outgoing.append(self._unsubscribe_frame(ident))

@@ -61,8 +61,9 @@ SUBSCRIPTION: dict[SubscriptionState, dict[str, SubscriptionState]] = {
     },
     _S.UNSUBSCRIBED: {},
     _S.REFUSED: {},
-    # The service may still answer a request that was given up: its late success is unsubscribed, not trusted.
-    _S.TIMED_OUT: {"accepted": _S.UNSUBSCRIBING},
+    # The service may still answer a request that was given up: its late success is unsubscribed, not trusted. The
+    # caller was told of the end already and is told nothing more.
+    _S.TIMED_OUT: {"accepted": _S.UNSUBSCRIBING, "refused": _S.REFUSED, "ended": _S.REFUSED, "closed": _S.LOST},
     _S.LOST: {},
 }
 """Each dialect maps its frames to these: ``accepted`` is subscribe_success or start_ack, ``refused`` an error with the
