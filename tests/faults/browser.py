@@ -42,8 +42,9 @@ class Store:
     """Entities by the merge rule, and the cursor."""
 
     def __init__(self):
-        self.entities, self.places, self.resyncs, self.broken = {}, {}, [], True
-        self.new = self.repeated = 0
+        self.entities, self.places, self.resyncs = {}, {}, []
+        self.new, self.repeated = 0, 0
+        self.shown = {}
 
     @property
     def cursor(self):
@@ -72,6 +73,7 @@ class Store:
             self.repeated += 1
             return True
         self.new += 1
+        self.shown.setdefault(frame["topic"], []).append(frame["offset"])
         if frame.get("gone"):
             self.entities.pop(frame["key"], None)
         elif frame["fields"]:
@@ -83,7 +85,11 @@ class Store:
 
 
 class LiveBrowser(threading.Thread):
-    """One open page. ``client`` is signed in; ``transport`` may be changed while it runs, and `drop` hurries that."""
+    """One open page.
+
+    ``client`` is signed in; ``transport`` may be changed while it runs, and `drop` hurries that; while ``reading`` is
+    clear it reads nothing, and its socket's buffers fill.
+    """
 
     def __init__(self, client, transport="ws"):
         super().__init__(daemon=True)
@@ -97,6 +103,8 @@ class LiveBrowser(threading.Thread):
         self._ended = threading.Event()
         self._line = None
         self.lock = threading.RLock()
+        self.reading = threading.Event()
+        self.reading.set()
 
     def __enter__(self):
         self._start_over()
@@ -105,8 +113,20 @@ class LiveBrowser(threading.Thread):
 
     def __exit__(self, *exception):
         self._ended.set()
+        self.reading.set()
         self.drop()
         self.join(10)
+
+    @contextlib.contextmanager
+    def from_cursor(self, cursor):
+        """Come with an old cursor and nothing else, as a page does that slept."""
+        for topic, (epoch, offset) in parse_cursor(cursor).items():
+            self.store.places[topic] = Place(epoch, offset)
+        self.start()
+        try:
+            yield self
+        finally:
+            self.__exit__()
 
     # ── What a test asks ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -121,6 +141,11 @@ class LiveBrowser(threading.Thread):
     def value(self, key, name):
         return self.values().get(key, {}).get(name)
 
+    @property
+    def topic(self):
+        """The topic of the page's own user."""
+        return next(topic for topic in self.store.places if topic.startswith("user."))
+
     def drop(self):
         """Cut the line; the thread comes back by itself."""
         line = self._line
@@ -130,8 +155,15 @@ class LiveBrowser(threading.Thread):
 
     # ── Its life ─────────────────────────────────────────────────────────────────────────────────────────────
 
+    def come_back(self):
+        """Try again although it was told not to: what was in the way is gone."""
+        self.closed_for_good = None
+
     def run(self):
-        while not self._ended.is_set() and self.closed_for_good is None:
+        while not self._ended.is_set():
+            if self.closed_for_good is not None:
+                self._ended.wait(COME_BACK)
+                continue
             with contextlib.suppress(OSError, WebSocketException, httpx.TransportError, httpx.StreamError):
                 (self._over_websocket if self.transport == "ws" else self._over_sse)()
             self._line = None
@@ -145,12 +177,16 @@ class LiveBrowser(threading.Thread):
             additional_headers={"Cookie": cookies},
             origin=address,
             max_size=None,
+            max_queue=1,
         ) as line:
             self._line = line
-            for text in line:
-                self._take(json.loads(text))
-            if line.close_code in NOT_COMING_BACK and line.close_code != 4429:
-                self.closed_for_good = line.close_code
+            try:
+                for text in line:
+                    self.reading.wait()
+                    self._take(json.loads(text))
+            finally:
+                if line.close_code in NOT_COMING_BACK and line.close_code != 4429:
+                    self.closed_for_good = line.close_code
 
     def _over_sse(self):
         with (

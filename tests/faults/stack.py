@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 import httpx
+from redis import Redis
 
 from project.state import socket_path
 from realtime.demo import Demo, DemoOptions
@@ -21,6 +22,8 @@ from tests.demo import ROOT, free_port, sign_in, until
 
 PARTS = ("valkey", "emulator", "worker", "web")
 SETTLE_SECONDS = 0.3
+WITHIN = 3_000_000
+"""Microseconds from an event's publication to its receipt, by which one without a time is recognized."""
 
 
 class Process:
@@ -137,6 +140,9 @@ class Stack:
         except httpx.TransportError:
             return False
 
+    def valkey_client(self):
+        return Redis.from_url(f"unix://{self.socket}", decode_responses=True)
+
     # ── The source ───────────────────────────────────────────────────────────────────────────────────────────
 
     def control(self, what, body=None, method=None):
@@ -246,19 +252,37 @@ def unaccounted(stack, subs):
     for sub in subs:
         link = stack.link(sub)
         gaps = stack.query("SELECT * FROM realtime_gap WHERE link_id = ? ORDER BY started_at", link["id"])
-        bodies = stack.query("SELECT body FROM realtime_feedentry WHERE topic_id = ?", f"user.{link['user_id']}")
-        heard = {json.loads(row["body"])["at"]["source"] for row in bodies}
+        entries = stack.query("SELECT key, body FROM realtime_feedentry WHERE topic_id = ?", f"user.{link['user_id']}")
+        heard = Heard(entries)
         for record in list(stack.transcript.published.values()):
             if record["sub"] != sub or record["us"] < gaps[0]["started_at"]:
                 continue
-            if source_time(record["event"]) not in heard and not _in_window(record, gaps):
+            if record not in heard and not _in_window(record, gaps):
                 lost.append(record)
     return lost
 
 
-def source_time(payload):
-    moment = datetime.fromisoformat(json.loads(payload)["timestamp"])
-    return round((moment - EPOCH).total_seconds() * 1_000_000)
+class Heard:
+    """The published events that have an entry: found by the source's time, or by entity and time of receipt."""
+
+    def __init__(self, entries):
+        self._times, self._unstamped = set(), []
+        for entry in entries:
+            at = json.loads(entry["body"])["at"]
+            if at["source"] is None:
+                self._unstamped.append((entry["key"], at["received"]))
+            else:
+                self._times.add(at["source"])
+
+    def __contains__(self, record):
+        event = json.loads(record["event"])
+        if "timestamp" in event:
+            moment = datetime.fromisoformat(event["timestamp"])
+            return round((moment - EPOCH).total_seconds() * 1_000_000) in self._times
+        name = next(event[name] for name in ("deviceId", "archiveId", "orgId", "userId") if name in event)
+        return any(
+            key.endswith(f"/{name}") and 0 <= received - record["us"] < WITHIN for key, received in self._unstamped
+        )
 
 
 def _in_window(record, gaps):
