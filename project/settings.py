@@ -35,7 +35,6 @@ DEBUG = env.flag("DEBUG", True)
 HTTPS = env.flag("HTTPS", not DEBUG)
 STATE_DIR = env.path("STATE_DIR", BASE_DIR / "var")
 LOG_LEVEL = env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
-DEMO = env.flag("DEMO", False)  # the sign-in page then names the demo's accounts
 DEMO = env.flag("DEMO", False)  # shows the demo's accounts on the sign-in page
 METRICS_TOKEN = env.secret("METRICS_TOKEN")
 TRUST_PROXY = env.flag("TRUST_PROXY", False)

@@ -12,9 +12,6 @@ from realtime.events import Entry
 
 FEED_ENTRIES = "feed.entries"
 FEED_PROBE = "feed.probe"
-CONTROL_NUDGE = "control.nudge"
-
-CONTROL = "fleetlight.control"
 
 
 def topic(name: str) -> str:
@@ -35,11 +32,6 @@ def entries_message(topic_name: str, epoch: str, entries: Sequence[Entry]) -> di
 def probe_message(token: str) -> dict[str, Any]:
     """Return the message by which a hub learns that its join took effect: it comes back to who has joined."""
     return {"type": FEED_PROBE, "token": token}
-
-
-def nudge_message() -> dict[str, Any]:
-    """Return the message that makes workers look at once at what is wanted of them."""
-    return {"type": CONTROL_NUDGE}
 
 
 def publication(layer: Any, group: str, message: dict[str, Any]) -> tuple[str, bytes]:

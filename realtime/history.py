@@ -7,7 +7,6 @@ offset. Whatever the stream can't give without a hole comes from the table.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
@@ -44,14 +43,6 @@ end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 return {'ok', top}
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """What became of an append: ``ok``, or why not (``refill``, ``above``), and the stream's top before it."""
-
-    status: str
-    top: int
 
 
 def stream(topic: str, epoch: str) -> str:
