@@ -111,7 +111,6 @@ class Refused(models.Model):
         OLDER = "older", "older than what is known"
         TIED = "tied", "same time, another value"
         FUTURE = "future", "more than five minutes in the future"
-        UNSEEN = "unseen", "no living membership in its organisation"
 
     key = models.CharField(max_length=200, db_index=True)
     name = models.CharField(max_length=40)

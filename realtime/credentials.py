@@ -64,11 +64,8 @@ def want_link(user: Any) -> None:
 def store(user_id: int, tokens: Tokens) -> None:
     """Keep the tokens of a new sign-in."""
     with transaction.atomic():
-        row, _ = Credential.objects.select_for_update().get_or_create(
-            user_id=user_id, defaults={"sealed": b"", "expires_at": 0}
-        )
-        row.sealed, row.expires_at = _seal(tokens), int(tokens.expires_at * 1e6)
-        row.generation, row.refused = row.generation + 1, ""
+        row, _ = Credential.objects.select_for_update().get_or_create(user_id=user_id, defaults={"sealed": b""})
+        row.sealed, row.generation, row.refused = _seal(tokens), row.generation + 1, ""
         row.save()
 
 
@@ -110,7 +107,7 @@ class DatabaseVault:
 
     def _save(self, tokens: Tokens) -> bool:
         mine = Credential.objects.filter(user_id=self._user_id, generation=tokens.generation)
-        return bool(mine.update(sealed=_seal(tokens), expires_at=int(tokens.expires_at * 1e6)))
+        return bool(mine.update(sealed=_seal(tokens)))
 
     def _refuse(self, generation: int, reason: str) -> None:
         Credential.objects.filter(user_id=self._user_id, generation=generation).update(refused=reason[:200])

@@ -170,7 +170,6 @@ class Credential(models.Model):
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="credential")
     sealed = models.BinaryField(help_text="tokens, encrypted with TOKEN_KEY")
-    expires_at = models.BigIntegerField()
     generation = models.BigIntegerField(
         default=0, help_text="rises with each sign-in: a refresh of an older one is void"
     )
