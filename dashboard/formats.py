@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
+
+from realtime import clock
 
 UNKNOWN = "—"
 UPDATING = frozenset({"Downloading", "Installing", "Rebooting"})
@@ -63,10 +64,6 @@ def words(word: str) -> str:
     return spaced[:1].upper() + spaced[1:].lower() if spaced else UNKNOWN
 
 
-def moment(us: int) -> datetime:
-    return datetime.fromtimestamp(us / 1_000_000, UTC)
-
-
 def is_recording(value: Any) -> bool:
     """The upstream says recording as a flag or as a word."""
     return value is True or (isinstance(value, str) and value.casefold() == "recording")
@@ -93,7 +90,7 @@ def _plan(value: Any) -> str:
 
 
 def _time(value: Any) -> str:
-    return UNKNOWN if not value else f"{moment(value):%Y-%m-%d %H:%M:%S} UTC"
+    return UNKNOWN if not value else f"{clock.from_us(value):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _words(value: Any) -> str:

@@ -14,9 +14,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from dashboard import diagnostics, upstream
+from dashboard import diagnostics
 from realtime import control
 from realtime.admin import Record, moment
+from realtime.clock import now_us
 from realtime.models import Link
 
 PERMISSION = "realtime.operate_link"
@@ -102,7 +103,7 @@ class LinkAdmin(Record):
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **shown})
 
     def _diagnosis(self, request: HttpRequest, link: Link) -> dict[str, Any]:
-        now = upstream.now_us()
+        now = now_us()
         live, wanted = diagnostics.live_of_wanted(link)
         return {
             "title": f"Link of {link.subject}",

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from dashboard import standing
 from dashboard.models import Field, Refused, Visibility
 from realtime import sql
+from realtime.clock import to_us
 from realtime.events import PRIORITY_NORMAL, PRIORITY_URGENT, Copy, Draft, Recording
 from realtime.merge import canonical, newer, tie
 from realtime.snapshot import Snapshot
@@ -154,7 +154,7 @@ class FieldRecorder:
     def reconcile(self, user_id: int, snapshot: Snapshot, since: int, now: int) -> Recording:
         """As realtime.product.Recorder.reconcile."""
         recording = Recording()
-        as_of = _credible(microseconds(snapshot.as_of), now)
+        as_of = _credible(to_us(snapshot.as_of), now)
         entities = dict(_entities(snapshot))
         came, went = standing.follow(user_id, snapshot, entities, as_of)
         fold = Fold(now, _lock((key, name) for key, (fields, _) in entities.items() for name in fields))
@@ -175,11 +175,6 @@ class FieldRecorder:
             if standing.belongs_nowhere(user_id):
                 standing.end_sessions(user_id)
         return recording
-
-
-def microseconds(moment: datetime) -> int:
-    """Return an aware datetime as microseconds since the epoch."""
-    return round(moment.timestamp() * 1_000_000)
 
 
 # ── Copies ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -352,7 +347,7 @@ def _entities(snapshot: Snapshot) -> Iterable[tuple[str, tuple[dict[str, str], i
                     fwProgress=device.fw_progress,
                     fwVersion=device.fw_version,
                 ),
-                microseconds(device.changed_at) if device.changed_at else None,
+                to_us(device.changed_at) if device.changed_at else None,
             ),
         )
     for archive in snapshot.archives:
@@ -360,7 +355,7 @@ def _entities(snapshot: Snapshot) -> Iterable[tuple[str, tuple[dict[str, str], i
             f"archive/{archive.org_id}/{archive.archive_id}",
             (
                 _texts(name=archive.name, deviceId=archive.device_id, state=archive.state, progress=archive.progress),
-                microseconds(archive.changed_at) if archive.changed_at else None,
+                to_us(archive.changed_at) if archive.changed_at else None,
             ),
         )
 

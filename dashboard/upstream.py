@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,10 +48,6 @@ class OwnLink:
             "gap": self.gap,
         }
         return Entity(KEY, {name: Value(value, self.noted, tie(canonical(value))) for name, value in values.items()})
-
-
-def now_us() -> int:
-    return time.time_ns() // 1000
 
 
 def own_link(user: User) -> OwnLink:

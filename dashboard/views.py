@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 from dashboard import access, entities, fleet, forms, freshness, live, timeline, upstream
 from dashboard.entities import Entity
 from dashboard.models import Membership, User
+from realtime.clock import now_us
 
 
 class SignedInRequest(HttpRequest):
@@ -42,7 +43,7 @@ def live_page(template: str) -> Callable[[View], Page]:
         def page(request: SignedInRequest, **kwargs: str) -> HttpResponse:
             doors = live.begin(request.user)
             context = view(request, **kwargs)
-            now = upstream.now_us()
+            now = now_us()
             link = upstream.own_link(request.user)
             reason = link.freshness(now)
             standing = {
@@ -70,7 +71,7 @@ def overview(request: SignedInRequest) -> dict[str, Any]:
         "counts": fleet.count(devices),
         "sites": fleet.sites(devices),
         "organizations": organizations,
-        "pulse": _bars(timeline.rate(request.user, upstream.now_us())),
+        "pulse": _bars(timeline.rate(request.user, now_us())),
         "activity": [(row, names.get(row.key)) for row in timeline.recent(request.user, RECENT)],
     }
 
@@ -98,7 +99,7 @@ def device(request: SignedInRequest, org_id: str, device_id: str) -> dict[str, A
         "organization": _find(request.user, f"organization/{org_id}"),
         "archives": archives,
         "timeline": timeline.of_entity(request.user, entity.key),
-        "strip": timeline.strip(entity.key, request.user, upstream.now_us()),
+        "strip": timeline.strip(entity.key, request.user, now_us()),
     }
 
 
@@ -148,7 +149,7 @@ def organization(request: SignedInRequest) -> dict[str, Any]:
 
 @live_page("dashboard/connection.html")
 def connection(request: SignedInRequest) -> dict[str, Any]:
-    return {"gaps": timeline.gaps(request.user, upstream.now_us() - timeline.DAY_US), "hops": HOPS}
+    return {"gaps": timeline.gaps(request.user, now_us() - timeline.DAY_US), "hops": HOPS}
 
 
 def _read(user: User, prefix: str) -> list[Entity]:

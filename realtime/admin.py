@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -10,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from realtime import clock
 from realtime.models import Gap, Switch, Topic, UndecodablePayload, Worker
 
 if TYPE_CHECKING:
@@ -19,13 +19,11 @@ else:
 
 
 def moment(us: int | None) -> SafeString | str:
-    """A time for a table: UTC, without the date while it is today's; the browser puts it into the viewer's zone."""
+    """Return a time for a table; the browser puts it into the viewer's zone."""
     if not us:
         return "—"
-    at = datetime.fromtimestamp(us / 1_000_000, UTC)
-    today = at.date() == datetime.now(UTC).date()
-    shown = f"{at:%H:%M:%S} UTC" if today else f"{at:%d %b %Y %H:%M} UTC"
-    return format_html('<time datetime="{}" data-value="{}">{}</time>', at.isoformat(), us, shown)
+    at = clock.from_us(us).isoformat()
+    return format_html('<time datetime="{}" data-value="{}">{}</time>', at, us, clock.brief(us))
 
 
 class Record(ModelAdmin):

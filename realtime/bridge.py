@@ -18,6 +18,7 @@ from typing import NamedTuple
 from django.db import InterfaceError, OperationalError, transaction
 
 from realtime import documents, feed, metrics
+from realtime.clock import now_us
 from realtime.database import DatabaseThread
 from realtime.decoding import Fact, Undecodable, decode, fact_of
 from realtime.events import Copy, Entry, Recording
@@ -278,8 +279,3 @@ def _facts(source: str, feed_name: str, payload: str) -> list[Fact]:
     if source == "graphql":
         return [fact_of(name, event) for name, event in documents.decode(feed_name, payload)]
     return [fact_of(feed_name, decode(feed_name, payload))]
-
-
-def now_us() -> int:
-    """Return the wall clock in microseconds."""
-    return time.time_ns() // 1000

@@ -5,7 +5,6 @@ The newest key seals, every configured one opens, so a key is rotated by putting
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from django.db import transaction
 
 from realtime import config
 from realtime.appsync.auth import Authorization, Token
+from realtime.clock import now_us
 from realtime.database import DatabaseThread
 from realtime.models import Credential, Link
 from realtime.upstream.credentials import TokenRefused, Tokens, TokenUnavailable
@@ -57,7 +57,7 @@ def sign_in(user: Any, username: str, password: str) -> str:
 def want_link(user: Any) -> None:
     """Have a worker open the user's link now; it needs no Valkey, because workers read it from the database."""
     if user.subject:
-        wanted = {"subject": user.subject, "signed_in_at": time.time_ns() // 1000}
+        wanted = {"subject": user.subject, "signed_in_at": now_us()}
         Link.objects.update_or_create(user=user, defaults=wanted)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import NamedTuple
 
 import msgspec
 
+from realtime import clock
 from realtime.events import Copy, Event
 from realtime.feeds import ABSENT, BY_NAME, FEEDS, Feed
 from realtime.merge import canonical
@@ -64,19 +64,10 @@ def fact_of(feed_name: str, event: Event) -> Fact:
     """Return what the event says, reduced to the fields it sets."""
     feed: Feed = BY_NAME[feed_name]
     fields = tuple((name, canonical(value)) for name, value in feed.fields(event).items() if value is not ABSENT)
-    time = None if event.timestamp is None else _microseconds(event)
+    time = None if event.timestamp is None else clock.to_us(event.timestamp)
     return Fact(feed_name, feed.event_type, feed.key(event), fields, time, feed.urgent(event))
 
 
 def copy_of(feed_name: str, event: Event, *, user_id: int, received: int, source: str) -> Copy:
     """Return the event as this user's copy. ``received`` is in microseconds."""
     return fact_of(feed_name, event).heard(user_id=user_id, received=received, source=source)
-
-
-def _microseconds(event: Event) -> int:
-    """Return the source's time; one without a zone is UTC, as AWS writes its times."""
-    moment = event.timestamp
-    assert moment is not None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1_000_000)

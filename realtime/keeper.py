@@ -18,7 +18,8 @@ from typing import Any
 from realtime import documents, feeds, gaps, metrics
 from realtime.appsync.auth import Authorization, Request
 from realtime.appsync.endpoint import Endpoint
-from realtime.bridge import Bridge, NotRecorded, RawCopy, now_us
+from realtime.bridge import Bridge, NotRecorded, RawCopy
+from realtime.clock import now_us
 from realtime.notes import Backfill, CloseUnknown, FeedsState, LinkState
 from realtime.product import Recorder
 from realtime.snapshot import Snapshot, SnapshotProvider, SnapshotUnavailable

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
@@ -19,6 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from realtime import feed, groups, history, metrics
+from realtime.clock import now_us
 from realtime.database import DatabaseThread
 from realtime.events import Entry
 
@@ -186,11 +186,6 @@ class Relay:
         marks, self._unmarked = self._unmarked, {}
         if marks:
             await self._database.run(feed.mark_relayed, marks)
-
-
-def now_us() -> int:
-    """Return the wall clock in microseconds."""
-    return time.time_ns() // 1000
 
 
 def _stamp(entry: Entry) -> Entry:

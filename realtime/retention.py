@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from typing import Any
 
 from django.db import DatabaseError
 from django.db.models import F, Max, QuerySet
 
+from realtime.clock import now_us
 from realtime.config import RetentionConfig
 from realtime.database import DatabaseThread
 from realtime.models import FeedEntry, Gap, Transition, UndecodablePayload
@@ -45,7 +45,7 @@ async def keep_short(limits: RetentionConfig, timeline: Timeline) -> None:
 async def _one_round(limits: RetentionConfig, timeline: Timeline, database: DatabaseThread) -> None:
     deleted: Counter[str] = Counter()
     try:
-        while batch := await database.run(delete_batch, limits, timeline, time.time_ns() // 1000):
+        while batch := await database.run(delete_batch, limits, timeline, now_us()):
             deleted.update(batch)
     except DatabaseError as error:
         logger.warning("what is too old could not be deleted (%s): it will be next time", error)

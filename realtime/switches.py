@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
+from realtime.clock import now_us
 from realtime.models import Switch
 
 PROTOCOL = "protocol"
@@ -19,7 +19,7 @@ def get(name: str, default: Any) -> Any:
 
 def put(name: str, value: Any) -> None:
     """Set the switch; workers follow it within a second."""
-    changes = {"value": value, "changed_at": time.time_ns() // 1000}
+    changes = {"value": value, "changed_at": now_us()}
     Switch.objects.update_or_create(name=name, defaults=changes)
 
 

@@ -21,7 +21,8 @@ from redis.exceptions import RedisError
 
 from realtime import credentials, demand, gaps, metrics, retention, sql, switches
 from realtime.appsync.exceptions import BadEndpoint
-from realtime.bridge import Bridge, Fenced, now_us
+from realtime.bridge import Bridge, Fenced
+from realtime.clock import now_us
 from realtime.config import Config
 from realtime.database import DatabaseThread
 from realtime.keeper import Keeper, Parts

@@ -33,14 +33,19 @@ class Rule:
 
 CLOCKS = ("time", "random", "secrets")
 IO = ("asyncio", "socket", "ssl", "threading", "selectors", "http", "urllib.request")
-STORE = tuple(f"realtime.{name}" for name in ("events", "merge", "models", "sql", "database", "groups", "product"))
-ENGINE_FOR_PRODUCT = tuple(f"realtime.{name}" for name in ("events", "merge", "snapshot", "sql", "models", "feed"))
+STORE = tuple(
+    f"realtime.{name}" for name in ("clock", "events", "merge", "models", "sql", "database", "groups", "product")
+)
+ENGINE_FOR_PRODUCT = tuple(
+    f"realtime.{name}" for name in ("clock", "events", "merge", "snapshot", "sql", "models", "feed")
+)
 
 # The first rule that matches a module is its rule.
 RULES = (
     # The domain, and the wire: no input or output, no clock.
     Rule("realtime.events", others=("msgspec",), never=(*IO, *CLOCKS)),
     Rule("realtime.merge", others=("msgspec",), never=(*IO, *CLOCKS)),
+    Rule("realtime.clock", never=IO),
     Rule("realtime.appsync.auth", ("realtime.appsync.*",), ("msgspec", "botocore"), never=IO),
     Rule("realtime.appsync*", ("realtime.appsync.*",), ("msgspec",), never=(*IO, *CLOCKS)),
     # Upstream: asyncio, each foreign library behind one door. Its core is pure.
@@ -55,7 +60,7 @@ RULES = (
     # From a payload to an event, and the names of groups.
     Rule("realtime.feeds", ("realtime.events", "realtime.appsync.messages"), ("msgspec",)),
     Rule("realtime.drift", ("realtime.feeds", "realtime.snapshot"), ("msgspec",)),
-    Rule("realtime.decoding", ("realtime.events", "realtime.feeds", "realtime.merge"), ("msgspec",)),
+    Rule("realtime.decoding", ("realtime.clock", "realtime.events", "realtime.feeds", "realtime.merge"), ("msgspec",)),
     Rule(
         "realtime.documents",
         ("realtime.events", "realtime.feeds", "realtime.merge", "realtime.decoding"),
@@ -65,7 +70,7 @@ RULES = (
     # Stores.
     Rule("realtime.models", others=("django",)),
     Rule("realtime.sql", others=("django", "msgspec")),
-    Rule("realtime.switches", ("realtime.models",)),
+    Rule("realtime.switches", ("realtime.clock", "realtime.models")),
     Rule("realtime.database", others=("django",)),
     Rule("realtime.valkey_address"),
     Rule("realtime.config", ("realtime.valkey_address",), ("django",)),
@@ -150,7 +155,7 @@ RULES = (
     Rule("realtime.health", ("realtime.database",), ("django", "redis")),
     Rule("realtime.probes", ("realtime.health", "realtime.metrics"), ("msgspec", "prometheus_client")),
     Rule("realtime.probe_server", ("realtime.probes",), ("h11",)),
-    Rule("realtime.admin", ("realtime.models",), ("django",)),
+    Rule("realtime.admin", ("realtime.clock", "realtime.models"), ("django",)),
     Rule("realtime.apps", ("realtime.checks",), ("django",)),
     Rule("realtime.checks", ("realtime.config", "realtime.appsync.*"), ("django", "cryptography")),
     Rule("realtime.tether"),

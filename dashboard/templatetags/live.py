@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from django import template
@@ -12,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from dashboard import formats, freshness
 from dashboard.entities import Entity
+from realtime import clock
 
 register = template.Library()
 
@@ -38,14 +38,8 @@ def moment(us: int | None, hook: str = "") -> SafeString:
     attribute = format_html(" data-{}", hook) if hook else ""
     if not us:
         return format_html("<time{}>{}</time>", attribute, formats.UNKNOWN)
-    at = formats.moment(us)
-    return format_html(_MOMENT, at.isoformat(), us, formats.text(us, "time"), attribute, _short(at))
-
-
-def _short(at: datetime) -> str:
-    """Without the date while it is today's; the exact time is in the title."""
-    today = datetime.now(UTC).date()
-    return f"{at:%H:%M:%S} UTC" if at.date() == today else f"{at:%d %b %Y %H:%M} UTC"
+    at, exact = clock.from_us(us).isoformat(), formats.text(us, "time")
+    return format_html(_MOMENT, at, us, exact, attribute, clock.brief(us))
 
 
 @register.simple_tag

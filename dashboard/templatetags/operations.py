@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django import template
 
-from dashboard import diagnostics, upstream
+from dashboard import diagnostics
+from realtime.clock import now_us
 
 register = template.Library()
 
 
 @register.simple_tag
 def engine_summary() -> diagnostics.Summary:
-    return diagnostics.summary(upstream.now_us())
+    return diagnostics.summary(now_us())

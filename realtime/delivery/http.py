@@ -11,6 +11,7 @@ import msgspec
 from django.db import DatabaseError
 
 from realtime import metrics
+from realtime.clock import now_us
 from realtime.delivery import envelope
 from realtime.delivery.admission import NotAdmitted, Visitor
 from realtime.delivery.connection import Live, attend, let_in
@@ -120,7 +121,7 @@ async def post(live: Live, scope: Mapping[str, Any], receive: AsgiReceive, send:
 async def _answer(live: Live, visitor: Visitor, command: envelope.Command) -> envelope.Frame:
     match command:
         case envelope.Ping(id=ident):
-            return envelope.Pong(id=ident, t=time.time_ns() // 1000)
+            return envelope.Pong(id=ident, t=now_us())
         case envelope.Sync(id=ident):
             return msgspec.structs.replace(await _state(live, visitor), id=ident)
     raise envelope.Refused(envelope.NEEDS_STREAM.error(command.id), envelope.NEEDS_STREAM.status)

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from django.db.models import Max, Q
 from redis.asyncio import Redis
 
 from realtime import demand, feed, groups, history, metrics
+from realtime.clock import now_us
 from realtime.database import DatabaseThread
 from realtime.delivery import envelope, state
 from realtime.delivery.batch import Batch
@@ -88,7 +88,7 @@ class Hub:
         self._announced: set[int] = set()
         self._arrival = asyncio.Event()
         self._heads: Batch[str, Head] = Batch(self._read_heads)
-        self._path = envelope.Path(layer="ok", since=_now_us())
+        self._path = envelope.Path(layer="ok", since=now_us())
         self._believe_head = False
         self._measured = False
         self._database_ok = True
@@ -195,7 +195,7 @@ class Hub:
 
     def report_path(self, ok: bool, why: str) -> None:
         """Note that the layer's messages come again, or come no more."""
-        self._path = envelope.Path(layer="ok" if ok else "down", since=_now_us())
+        self._path = envelope.Path(layer="ok" if ok else "down", since=now_us())
         self._believe_head = True
         if ok:
             logger.info("Valkey answers: changes come at once again")
@@ -219,7 +219,7 @@ class Hub:
             return
         self._measured = True
         at = _at_decoder.decode(entry.body).at
-        times = (at.source, at.received, at.recorded, None if at.relayed is msgspec.UNSET else at.relayed, _now_us())
+        times = (at.source, at.received, at.recorded, None if at.relayed is msgspec.UNSET else at.relayed, now_us())
         for hop, (begin, end) in zip(HOPS, itertools.pairwise(times), strict=True):
             if begin is not None and end is not None:
                 metrics.HOP_SECONDS.labels(hop).observe(max(0, end - begin) / 1_000_000)
@@ -261,7 +261,7 @@ class Hub:
         return feed.heads(topics), _Beats(beats["living"] or 0, beats["last"] or 0)
 
     def _note_workers(self, beats: _Beats) -> None:
-        now = _now_us()
+        now = now_us()
         alive = now - beats.living < WORKER_SILENT_AFTER
         if self._upstream is None or alive != (self._upstream.worker == "alive"):
             since = now if alive else beats.last or now
@@ -349,7 +349,3 @@ async def _keep(part: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             logger.exception("a part of the hub failed and begins again")
             await asyncio.sleep(LOOK_EVERY)
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from django.core.management.base import CommandError, OutputWrapper
 from django.db.models import Q
 
+from realtime import clock
 from realtime.models import Gap, Link
 
 
@@ -25,7 +25,7 @@ def time(microseconds: int | None) -> str | None:
     """Return a time as ISO 8601 in UTC, or none for none."""
     if not microseconds:
         return None
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="milliseconds")
+    return clock.from_us(microseconds).isoformat(timespec="milliseconds")
 
 
 def find_link(name: str) -> Link:

@@ -199,7 +199,7 @@ def test_the_organisation_page_shows_settings_and_colleagues(fleet):
     ("state", "label"), [("open", "Current"), ("backoff", "Upstream down"), ("suspended", "Nobody was watching")]
 )
 def test_every_row_says_whether_it_is_current(fleet, state, label, monkeypatch):
-    monkeypatch.setattr("dashboard.upstream.now_us", lambda: NOW)
+    monkeypatch.setattr("dashboard.views.now_us", lambda: NOW)
     link_up(fleet.viewer, state=state)
     rows = html(fleet.viewer, "/devices/").split("<tbody", 1)[1]
     assert f">{label}</span>" in rows

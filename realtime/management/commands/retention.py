@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from typing import Any
 
@@ -11,6 +10,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandParser
 
 from realtime import config, product
+from realtime.clock import now_us
 from realtime.management.base import ExampleCommand
 from realtime.retention import delete_batch
 
@@ -30,7 +30,7 @@ class Command(ExampleCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         limits, timeline = config.load().retention, product.load().timeline
         deleted: Counter[str] = Counter()
-        while batch := delete_batch(limits, timeline, time.time_ns() // 1000):
+        while batch := delete_batch(limits, timeline, now_us()):
             deleted.update(batch)
             self.stderr.write(f"{deleted.total()} deleted so far")
         call_command("clearsessions")

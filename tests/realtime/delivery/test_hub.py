@@ -7,9 +7,10 @@ import pytest
 from django.db import OperationalError
 
 from realtime import feed, groups
+from realtime.clock import now_us
 from realtime.delivery.continuity import Repair
 from realtime.delivery.envelope import Close
-from realtime.delivery.hub import WORKER_SILENT_AFTER, Hub, _Beats, _now_us
+from realtime.delivery.hub import WORKER_SILENT_AFTER, Hub, _Beats
 from realtime.events import Head
 from tests.realtime.delivery.world import make_entry
 
@@ -270,12 +271,12 @@ async def test_a_database_that_is_away_ends_nobody_and_is_looked_at_again(hosts,
 async def test_everybody_is_told_since_when_the_workers_are_silent_and_when_one_lives_again(hosts):
     person = Somebody()
     await hosts.hub.join(person, ["user.1"])
-    last = _now_us() - WORKER_SILENT_AFTER - 1
+    last = now_us() - WORKER_SILENT_AFTER - 1
     hosts.beats = _Beats(living=last, last=last)
     hosts.hub.start()
     await until(lambda: frames_of(person))
     assert [(frame.worker, frame.since) for frame in frames_of(person)] == [("silent", last)]
-    hosts.beats = _Beats(living=_now_us(), last=_now_us())
+    hosts.beats = _Beats(living=now_us(), last=now_us())
     await until(lambda: len(frames_of(person)) == 2)
     assert frames_of(person)[1].worker == "alive"
     assert hosts.hub.news() == [("upstream", frames_of(person)[1])]
@@ -284,7 +285,7 @@ async def test_everybody_is_told_since_when_the_workers_are_silent_and_when_one_
 async def test_a_worker_that_said_goodbye_is_silent_since_then(hosts):
     person = Somebody()
     await hosts.hub.join(person, ["user.1"])
-    goodbye = _now_us()
+    goodbye = now_us()
     hosts.beats = _Beats(living=0, last=goodbye)
     hosts.hub.start()
     await until(lambda: frames_of(person))
