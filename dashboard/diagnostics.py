@@ -7,8 +7,7 @@ from typing import Any
 
 from django.db.models import Count, F, Q, Sum
 
-from dashboard.upstream import WORKER_SILENT_AFTER_US
-from realtime.models import Gap, Link, Topic, Transition, UndecodablePayload, Worker
+from realtime.models import WORKER_SILENT_AFTER, Gap, Link, Topic, Transition, UndecodablePayload, Worker
 
 DAY_US = 86_400_000_000
 TRANSITIONS = 60
@@ -44,8 +43,8 @@ def summary(now: int) -> Summary:
         open_gaps=Gap.objects.filter(outcome=Gap.Outcome.OPEN).count(),
         repaired=outcomes.get(Gap.Outcome.REPAIRED, 0),
         unknown=outcomes.get(Gap.Outcome.UNKNOWN, 0),
-        workers_alive=running.filter(beat__gte=now - WORKER_SILENT_AFTER_US).count(),
-        workers_silent=list(running.filter(beat__lt=now - WORKER_SILENT_AFTER_US).values_list("name", flat=True)),
+        workers_alive=running.filter(beat__gte=now - WORKER_SILENT_AFTER).count(),
+        workers_silent=list(running.filter(beat__lt=now - WORKER_SILENT_AFTER).values_list("name", flat=True)),
         undecodable=UndecodablePayload.objects.filter(at__gte=now - DAY_US).count(),
         unrelayed=behind["entries"] or 0,
     )
@@ -76,4 +75,4 @@ def live_of_wanted(link: Link) -> tuple[int, int]:
 
 def worker_is_silent(name: str, now: int) -> bool:
     """Whether the worker that owns a link stopped showing that it is alive."""
-    return Worker.objects.filter(name=name, stopped=False, beat__lt=now - WORKER_SILENT_AFTER_US).exists()
+    return Worker.objects.filter(name=name, stopped=False, beat__lt=now - WORKER_SILENT_AFTER).exists()

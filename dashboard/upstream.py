@@ -11,12 +11,9 @@ from dashboard import freshness
 from dashboard.entities import Entity, Value
 from dashboard.models import User
 from realtime.merge import canonical, tie
-from realtime.models import Gap, Link, Worker
+from realtime.models import WORKER_SILENT_AFTER, Gap, Link, Worker
 
 KEY = "link/self"
-
-WORKER_SILENT_AFTER_US = 10_000_000
-"""Without a beat for so long a worker counts as silent; the live doors count alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,7 @@ class OwnLink:
 
     def freshness(self, now: int) -> freshness.Reason:
         """Why what came over this link may be old at `now` (µs)."""
-        worker_alive = now - self.worker_beat < WORKER_SILENT_AFTER_US
+        worker_alive = now - self.worker_beat < WORKER_SILENT_AFTER
         return freshness.judge(freshness.Path(self.state, self.gap is not None, worker_alive))
 
     @property

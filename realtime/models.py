@@ -55,6 +55,10 @@ class FeedEntry(models.Model):
         return f"{self.topic_id}@{self.offset}"
 
 
+WORKER_SILENT_AFTER = 6_000_000
+"""Microseconds without a beat after which people are told that a worker is silent: two of three were missed."""
+
+
 class Worker(models.Model):
     """A worker process. Its fence rises with each start: an older process of that name may write no more."""
 

@@ -50,8 +50,9 @@ PROVE_EVERY = 2.0
 SIGNED_IN_LASTS = 60_000_000
 """Microseconds for which a sign-in by itself wants the link: the page that opens next takes over."""
 
-SILENT_AFTER = 10_000_000
-"""Microseconds without a beat after which another worker counts as dead."""
+DEAD_AFTER = 10_000_000
+"""Microseconds without a beat after which another worker counts as dead. It only counts as silent before that: a late
+take-over costs a little, two workers at once on the same links cost more."""
 
 FORGET_AFTER = 600.0
 """Seconds after which a suspended link's keeper is let go."""
@@ -148,7 +149,7 @@ class Worker:
     def _take_over(self) -> tuple[int, int]:
         with transaction.atomic():
             now = now_us()
-            others = WorkerRow.objects.filter(stopped=False, beat__gt=now - SILENT_AFTER).exclude(name=self.name)
+            others = WorkerRow.objects.filter(stopped=False, beat__gt=now - DEAD_AFTER).exclude(name=self.name)
             if others.exists():
                 raise AnotherWorker(
                     f"worker {others[0].name!r} is alive and owns the links; stop it first, or start with its --name"

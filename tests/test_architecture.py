@@ -149,7 +149,7 @@ RULES = (
     Rule("realtime.metrics", others=("prometheus_client",)),
     Rule(
         "realtime.doctor",
-        ("realtime.appsync.*", "realtime.models", "realtime.snapshot", "realtime.upstream.*"),
+        ("realtime.appsync.*", "realtime.clock", "realtime.models", "realtime.snapshot", "realtime.upstream.*"),
         ("django", "httpx", "msgspec", "redis"),
     ),
     Rule("realtime.health", ("realtime.database",), ("django", "redis")),

@@ -31,7 +31,7 @@ from realtime.delivery.envelope import Close, Frame, RequestId
 from realtime.delivery.listening import AWAY, Hear, Listener, Report
 from realtime.delivery.run import runs
 from realtime.events import Entry, Head
-from realtime.models import Worker
+from realtime.models import WORKER_SILENT_AFTER, Worker
 from realtime.product import Product
 
 logger = logging.getLogger("realtime.delivery.hub")
@@ -44,9 +44,6 @@ LOOKS_AT_ONCE = 500
 
 JOIN_DEADLINE = 2.0
 """Seconds that a session's beginning waits for Valkey; without it the looks bring what is missing."""
-
-WORKER_SILENT_AFTER = 6_000_000
-"""Microseconds without a beat of any worker after which browsers are told: two of three were missed."""
 
 FIRST_MOVE_AFTER, MOVES_PER_SECOND = 0.25, 200
 """Seconds until the first session of a process that leaves comes back, and how many come back in a second."""

@@ -10,8 +10,9 @@ from realtime import feed, groups
 from realtime.clock import now_us
 from realtime.delivery.continuity import Repair
 from realtime.delivery.envelope import Close
-from realtime.delivery.hub import WORKER_SILENT_AFTER, Hub, _Beats
+from realtime.delivery.hub import Hub, _Beats
 from realtime.events import Head
+from realtime.models import WORKER_SILENT_AFTER
 from tests.realtime.delivery.world import make_entry
 
 
