@@ -7,17 +7,18 @@ two queries.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from importlib import import_module
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.db import DatabaseError
-from django.http.request import validate_host
+from django.http.request import split_domain_port, validate_host
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
@@ -27,6 +28,8 @@ from realtime.delivery.batch import Batch
 from realtime.delivery.envelope import Fault
 
 Scope = Mapping[str, Any]
+
+_SESSION_KEY = re.compile(r"[A-Za-z0-9]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Admission:
         ``shows_origin`` at a door that changes something, and at a socket, which any site's page may open.
         """
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        if not _answers_for(headers.get(b"host", "")):
+            raise NotAdmitted(envelope.BAD_HOST)
         if not _same_site(headers, shows_origin=shows_origin):
             raise NotAdmitted(envelope.BAD_ORIGIN)
         return await self._visitor(_session_key(headers.get(b"cookie", "")))
@@ -112,11 +117,21 @@ def _is_valid(session: Mapping[str, Any], user: Any) -> bool:
 
 
 def _session_key(cookie: str) -> str:
+    """Return the session key in a cookie, or nothing: what Django can't have made never reaches the database.
+
+    PostgreSQL refuses some texts, and with one of them everybody who waits for the same look would be refused.
+    """
     try:
         morsel = SimpleCookie(cookie).get(settings.SESSION_COOKIE_NAME)
     except CookieError:
         return ""
-    return morsel.value if morsel is not None else ""
+    return morsel.value if morsel is not None and _SESSION_KEY.fullmatch(morsel.value) else ""
+
+
+def _answers_for(host: str) -> bool:
+    """Tell whether this site answers for the name in a Host header, as Django tells it for pages."""
+    name, _ = split_domain_port(host)
+    return bool(name) and validate_host(name, settings.ALLOWED_HOSTS)
 
 
 def _same_site(headers: Mapping[bytes, str], *, shows_origin: bool) -> bool:
@@ -134,21 +149,16 @@ def _same_site(headers: Mapping[bytes, str], *, shows_origin: bool) -> bool:
 
 
 def _allowed(origin: str, host: str) -> bool:
-    if any(_matches(origin, pattern) for pattern in settings.CSRF_TRUSTED_ORIGINS):
-        return True
-    named = urlsplit(f"//{host}").hostname or ""
-    allowed = settings.ALLOWED_HOSTS
-    return urlsplit(origin).netloc == host and validate_host(_bracketed(named), allowed)
+    try:
+        asked = urlsplit(origin)
+    except ValueError:
+        return False
+    return asked.netloc == host or any(_matches(asked, pattern) for pattern in settings.CSRF_TRUSTED_ORIGINS)
 
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _matches(origin: str, pattern: str) -> bool:
+def _matches(asked: SplitResult, pattern: str) -> bool:
     """Compare with an entry of CSRF_TRUSTED_ORIGINS, which may be ``https://*.example.com``."""
     scheme, _, rest = pattern.partition("://")
-    asked = urlsplit(origin)
     if rest.startswith("*."):
         return asked.scheme == scheme and asked.netloc.endswith(rest[1:])
     return (asked.scheme, asked.netloc) == (scheme, rest)

@@ -208,6 +208,10 @@ _head_decoder = msgspec.json.Decoder(_Head)
 _command_decoders = {name: msgspec.json.Decoder(kind) for name, kind in COMMANDS.items()}
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What reading text that is not ours can raise; the last one from JSON that is nested too deep."""
+
+
 class Refused(Exception):
     """A client frame that is not obeyed; ``error`` is the answer, ``status`` its HTTP status where it has one."""
 
@@ -221,14 +225,14 @@ def decode_command(text: bytes | str) -> Command:
     """Return the command that a client frame holds; raises Refused with the answer if it holds none."""
     try:
         head = _head_decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeError) as exc:
+    except UNREADABLE as exc:
         raise Refused(MALFORMED.error(detail=str(exc))) from exc
     decoder = _command_decoders.get(head.type)
     if decoder is None:
         raise Refused(UNKNOWN_TYPE.error(head.id))
     try:
         return decoder.decode(text)
-    except msgspec.DecodeError as exc:
+    except UNREADABLE as exc:
         raise Refused(MALFORMED.error(head.id, detail=str(exc))) from exc
 
 
@@ -238,18 +242,22 @@ Cursor = Mapping[str, tuple[str, int]]
 """Topic → (epoch, offset)."""
 
 _OFFSET = re.compile(r"[0-9]{1,18}")
+_NOWHERE = ("", 0)
+"""A place in no life of any topic: whoever claims it is told to start over."""
 
 
 def parse_cursor(text: str) -> dict[str, tuple[str, int]]:
-    """Return the places that a cursor's text names. What can't be read is left out: its topic starts from now.
+    """Return the places that a cursor's text names; what names no topic is left out.
 
-    A client that shows an unreadable cursor has no place to be recovered from; refusing it would lock it out.
+    A place that can't be read is one in no life of its topic: its client is told to start over there, as refusing it
+    would lock it out, and beginning from now would lose in silence what it missed.
     """
     places = {}
     for part in text.split(",")[:MAX_TOPICS]:
-        pieces = part.strip().rsplit(":", 2)
-        if len(pieces) == 3 and _OFFSET.fullmatch(pieces[2]):
-            places[pieces[0]] = (pieces[1], int(pieces[2]))
+        topic, *place = part.strip().rsplit(":", 2)
+        readable = len(place) == 2 and _OFFSET.fullmatch(place[1])
+        places[topic] = (place[0], int(place[1])) if readable else _NOWHERE
+    places.pop("", None)
     return places
 
 
@@ -293,12 +301,15 @@ UNAVAILABLE = Fault(503, "unavailable", "the database does not answer", "Try aga
 NOT_SIGNED_IN = Fault(401, "not-signed-in", "there is no valid sign-in session", "Sign in.")
 ACCESS_ENDED = Fault(403, "access-ended", "this account is not active", "Ask an administrator.")
 BAD_ORIGIN = Fault(403, "bad-origin", "the request comes from another site", "Allow its origin in the settings.")
+BAD_HOST = Fault(
+    400, "bad-host", "this site does not answer for the name in the Host header", "Name it in ALLOWED_HOSTS."
+)
 BAD_METHOD = Fault(405, "bad-method", "this address does not take that method", "See the wire protocol.")
 DRAINING = Fault(503, "draining", "this process is leaving", "Connect again.")
 
 FAULTS = (
     MALFORMED, UNKNOWN_TYPE, TOO_LARGE, TOO_FAST, TOO_MANY, TOO_MANY_TOPICS, NOT_ALLOWED, NEEDS_STREAM,
-    UNAVAILABLE, NOT_SIGNED_IN, ACCESS_ENDED, BAD_ORIGIN, BAD_METHOD, DRAINING,
+    UNAVAILABLE, NOT_SIGNED_IN, ACCESS_ENDED, BAD_ORIGIN, BAD_HOST, BAD_METHOD, DRAINING,
 )  # fmt: skip
 
 

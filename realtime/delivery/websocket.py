@@ -76,7 +76,7 @@ async def _listen(connection: Connection, receive: AsgiReceive, command_bytes: i
 async def _refuse(fault: Fault, send: AsgiSend, end: Callable[[Close], Awaitable[None]]) -> None:
     """Refuse so that the page learns why. A page of another site learns nothing: its handshake fails."""
     metrics.REFUSED.labels(fault.code).inc()
-    if fault is not envelope.BAD_ORIGIN:
+    if fault not in (envelope.BAD_ORIGIN, envelope.BAD_HOST):
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.send", "text": envelope.encode(fault.error()).decode()})
     await end(close_code(fault))

@@ -67,7 +67,7 @@ async def test_a_page_of_this_site_comes_in(settings, headers, shows_origin):
         ({}, True),
         ({"origin": "null"}, True),
         ({"origin": "http://localhost:8001"}, True),
-        ({"origin": "https://evil.example", "host": "evil.example"}, True),
+        ({"origin": "http://[::1"}, True),
         ({"origin": "https://evil.example"}, False),
         ({"origin": "http://trusted.example"}, True),
         ({"origin": "https://wild.example"}, True),
@@ -84,12 +84,29 @@ async def test_a_page_of_another_site_does_not(settings, headers, shows_origin):
     assert database.asked == []
 
 
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "", "[::1", "a b", "localhost@evil.example"])
+@pytest.mark.feature("S3.10")
+async def test_a_name_that_this_site_does_not_answer_for_is_refused_at_every_door(host):
+    database = Database()
+    for origin in ({}, {"origin": f"http://{host}"}):
+        asked = scope(host=host, **origin)
+        assert await refusal(Admission(database), asked, shows_origin=bool(origin)) == envelope.BAD_HOST
+    assert database.asked == []
+
+
 # ── Who ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("cookie", ["", "sessionid=", "sessionid=bad", "\x00=;;=", "a b c"])
 async def test_without_a_valid_session_nobody_comes_in(cookie):
     assert await refusal(Admission(Database()), scope(None, cookie=cookie)) == envelope.NOT_SIGNED_IN
+
+
+@pytest.mark.parametrize("value", ['"a\\000b"', "a-b", "x" * 41, "\xe9"])
+async def test_a_session_key_that_nobody_made_never_reaches_the_database(value):
+    database = Database()
+    assert await refusal(Admission(database), scope(value)) == envelope.NOT_SIGNED_IN
+    assert database.asked == []
 
 
 async def test_a_database_that_does_not_answer_is_said_so():

@@ -138,10 +138,10 @@ async def test_it_starts_without_valkey_and_database_and_says_so_in_a_line_each(
     server = started(DATABASE_URL=f"sqlite:///{tmp_path}")  # a folder is no database
     server.says("The valkey is away")
     server.says("The database is away")
-    answer = await Browser(server, "some-session").get("/live/snapshot/")
+    answer = await Browser(server, "somesession").get("/live/snapshot/")
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     assert answer.headers["retry-after"]
-    async with Browser(server, "some-session").socket() as socket:
+    async with Browser(server, "somesession").socket() as socket:
         assert await socket.ending() == 4013
 
 

@@ -22,9 +22,22 @@ def test_any_text_can_be_read_as_a_cursor(text):
         assert isinstance(epoch, str) and offset >= 0
 
 
-@pytest.mark.parametrize("text", ["", "a:b", "a:b:-1", "a:b:x", "a:b:\u0661", "a:b:" + "9" * 19, ","])
-def test_what_is_no_cursor_names_no_place(text):
+@pytest.mark.parametrize("text", ["", ",", " , ,", ":e:1"])
+def test_what_names_no_topic_has_no_place(text):
     assert envelope.parse_cursor(text) == {}
+
+
+@pytest.mark.parametrize("place", ["", ":e:-1", ":e:x", ":e:\u0661", ":e:" + "9" * 19, ":e:"])
+def test_a_place_that_cannot_be_read_is_in_no_life_of_its_topic(place):
+    assert envelope.parse_cursor(f"org.a{place},user.1:e:3") == {"org.a": ("", 0), "user.1": ("e", 3)}
+
+
+@pytest.mark.parametrize("text", ['{"a":' * 9000 + "1" + "}" * 9000, '{"id":"a","type":"ping","x":' + "[" * 9000])
+@pytest.mark.feature("S3.9")
+def test_a_message_that_is_nested_without_end_is_malformed(text):
+    with pytest.raises(envelope.Refused) as refused:
+        envelope.decode_command(text)
+    assert refused.value.error.code == "malformed"
 
 
 def test_a_position_is_added_as_the_last_member():
