@@ -11,6 +11,9 @@ from realtime.events import Copy, Event
 from realtime.feeds import ABSENT, BY_NAME, FEEDS, Feed
 from realtime.merge import canonical
 
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What reading a payload can raise; the last one from JSON that is nested too deep."""
+
 
 class Undecodable(ValueError):
     """A payload that is not what its feed holds; the text says what is wrong, and where."""
@@ -28,7 +31,7 @@ def decode(feed_name: str, payload: str) -> Event:
     feed = BY_NAME[feed_name]
     try:
         event = _decoders[feed_name].decode(payload)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except UNREADABLE as error:
         raise Undecodable(str(error)) from error
     if event.event_type not in (None, feed.event_type, feed.name):
         raise Undecodable(f"eventType is {event.event_type!r}, not {feed.event_type!r} - at `$.eventType`")

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from realtime.decoding import Undecodable
+from realtime.decoding import UNREADABLE, Undecodable
 from realtime.events import (
     AISettingsChanged,
     ArchiveStateChanged,
@@ -164,5 +164,5 @@ def decode(name: str, payload: str) -> list[tuple[str, Event]]:
     try:
         told = _decoders[document.name].decode(payload).get(document.name)
         return [] if told is None else list(document.tells(told))
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except UNREADABLE as error:
         raise Undecodable(str(error)) from error

@@ -15,6 +15,10 @@ Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 
 
+MAX_LEVELS = 32
+"""How deep a tree of settings may be nested: what is deeper could be kept, and then be read by nobody."""
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Common to all nine. ``timestamp`` is the source's; without one the time of receipt is used and marked so."""
 
@@ -73,6 +77,9 @@ class AISettingsChanged(Event, frozen=True, kw_only=True, rename="camel"):
     org_id: Id
     ai_control_setting: dict[str, Any] = msgspec.field(name="AIControlSetting")
 
+    def __post_init__(self) -> None:
+        demand_shallow(self.ai_control_setting)
+
 
 class RoleChanged(Event, frozen=True, kw_only=True, rename="camel"):
     """``role``: Owner, Admin, Supervisor, Viewer; none when the membership ended."""
@@ -85,6 +92,17 @@ class RoleChanged(Event, frozen=True, kw_only=True, rename="camel"):
 class TokenRevoked(Event, frozen=True, kw_only=True, rename="camel"):
     user_id: Id
     reason: str | None = None
+
+
+def demand_shallow(tree: Any) -> None:
+    """Raise ``msgspec.ValidationError`` for settings that are nested deeper than ``MAX_LEVELS``."""
+    if not _is_within(MAX_LEVELS, tree):
+        raise msgspec.ValidationError(f"Nested deeper than {MAX_LEVELS} levels - at `$.AIControlSetting`")
+
+
+def _is_within(levels: int, tree: Any) -> bool:
+    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    return levels >= 0 and all(_is_within(levels - 1, child) for child in children)
 
 
 class Copy(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +122,11 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     urgent: bool = False
 
+    @property
+    def effective_time(self) -> int:
+        """The time that decides: the source's, or without one that of the receipt."""
+        return self.received if self.time is None else self.time
+
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """A feed entry before it has an offset. ``fields`` holds (name, JSON text, time, tie)."""
@@ -120,11 +143,13 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recording(msgspec.Struct):
-    """What recording a batch came to: the drafts for the feed, whose view became narrower, and whose link has to ask
-    a snapshot, because what came is not the whole truth: an entity never heard of, a new role, a doubtful time."""
+    """What recording a batch came to: the drafts for the feed, whose view became narrower, whose tokens the upstream
+    revoked, and whose link has to ask a snapshot, because what came is not the whole truth: an entity never heard of,
+    a new role, a doubtful time. People are ids of users."""
 
     drafts: list[Draft] = []
     narrowed: set[int] = set()
+    revoked: set[int] = set()
     doubtful: set[int] = set()
     changed: int = 0
     refused: int = 0

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from realtime.events import Id
+from realtime.events import Id, demand_shallow
 from realtime.upstream import http
 
 
@@ -23,6 +23,9 @@ class Organization(msgspec.Struct, frozen=True, rename="camel"):
     license_phase: str | None = None
     is_free_plan: bool | None = None
     ai_control_setting: dict[str, Any] | None = msgspec.field(default=None, name="AIControlSetting")
+
+    def __post_init__(self) -> None:
+        demand_shallow(self.ai_control_setting)
 
 
 class Device(msgspec.Struct, frozen=True, rename="camel"):
@@ -90,7 +93,7 @@ class HttpSnapshots:
                 parts.append(_decoder.decode(body))
         except http.HttpError as error:
             raise SnapshotUnavailable(f"snapshot: {error}") from None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise SnapshotUnavailable(f"snapshot: not in the expected form: {error}", retryable=False) from None
         if len({part.as_of for part in parts}) != 1:
             raise SnapshotUnavailable("snapshot: its pages are of different times")

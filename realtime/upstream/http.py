@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 import httpx
 import msgspec
 
+from realtime.appsync.messages import UNREADABLE
 from realtime.upstream.credentials import TokenRefused, Tokens, TokenUnavailable
 
 TIMEOUT = httpx.Timeout(10.0)
@@ -93,21 +94,36 @@ async def publish(url: str, headers: Mapping[str, str], body: str) -> dict[str, 
         raise HttpError(f"no answer ({_name(error)}): the outcome is unknown") from None
     if response.status_code != 200:
         raise HttpError(f"HTTP {response.status_code}: {response.text[:300]}", response.status_code)
-    return dict(response.json())
+    return _object(response)
+
+
+def _object(response: httpx.Response) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(response.content, type=dict[str, Any])
+    except UNREADABLE as error:
+        raise HttpError(f"the answer is not a JSON object: {error}") from None
 
 
 def _next(url: str, response: httpx.Response) -> str | None:
-    try:
-        following = msgspec.json.decode(response.content).get("next")
-    except (msgspec.DecodeError, AttributeError) as error:
-        raise HttpError(f"the answer is not a JSON object: {error}") from None
+    """Return the address of the next page. The token goes with it, so it must be of the same origin."""
+    following = _object(response).get("next")
     if not following:
         return None
-    parts = httpx.URL(url)
-    address = urljoin(url, following) if "/" in str(following) else str(parts.copy_merge_params({"next": following}))
-    if httpx.URL(address).host != parts.host:
-        raise HttpError(f"its next page is on another host ({httpx.URL(address).host}): not followed")
+    if "/" not in str(following):
+        return str(httpx.URL(url).copy_merge_params({"next": following}))
+    try:
+        address = urljoin(url, str(following))
+        same = _origin(address) == _origin(url)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise HttpError(f"its next page has no address: {error}") from None
+    if not same:
+        raise HttpError("its next page is on another host, port or scheme: not followed")
     return address
+
+
+def _origin(address: str) -> tuple[str, str, int | None]:
+    url = httpx.URL(address)
+    return url.scheme, url.host, url.port
 
 
 def _tokens(response: httpx.Response) -> Tokens:
@@ -115,7 +131,7 @@ def _tokens(response: httpx.Response) -> Tokens:
         raise _refusal(response)
     try:
         answer = msgspec.json.decode(response.content, type=_TokenAnswer)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise TokenUnavailable(f"the issuer's answer could not be read: {error}") from None
     now = time.time()
     return Tokens(
@@ -131,7 +147,7 @@ def _refusal(response: httpx.Response) -> Exception:
     try:
         body = response.json()
         error, text = str(body.get("error", "")), str(body.get("error_description", ""))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         error, text = "", ""
     said = f"HTTP {response.status_code} {error} {text}".strip()
     return TokenRefused(said) if error in FINAL_GRANT_ERRORS else TokenUnavailable(f"the issuer answered {said}")
