@@ -102,6 +102,8 @@ class Machine(RuleBasedStateMachine):
             assert replace(after, stale=before.stale) == before, "3: another session changes nothing"
             assert effects == (), "3"
             assert after.stale == before.stale + 1, "3: but is counted"
+        if event.trigger is T.STABLE and after.stale == before.stale:
+            self.rejections = 0
         if before.state is State.STOPPED and after.state is not State.STOPPED:
             assert event.trigger in (T.START, T.CONNECT_NOW), "9"
         if before.state is State.FAILED and after.state is not State.FAILED:
@@ -278,7 +280,6 @@ class Machine(RuleBasedStateMachine):
         self.now = max(self.now, timer.deadline)
         if (heartbeat := self._timer(TimerKind.HEARTBEAT)).deadline <= self.now:
             self.post(T.HEARTBEAT, heartbeat.session, token=heartbeat.token, heard=self.now)
-        self.rejections = 0
         self.post(T.STABLE, timer.session, token=timer.token)
 
     # ── What holds in between ────────────────────────────────────────────────────────────────────────────────
