@@ -46,6 +46,11 @@ class DemoOptions:
     token_key: str
 
     @property
+    def open_to_all(self) -> bool:
+        """Whether other machines can reach the web part."""
+        return self.host not in (LOOPBACK, "localhost", "::1")
+
+    @property
     def address(self) -> str:
         return f"http://{LOOPBACK if self.host in ('0.0.0.0', '::') else self.host}:{self.port}/"
 
@@ -156,12 +161,11 @@ class Demo:
 
     def _site(self) -> Mapping[str, str]:
         """The settings that do not depend on where the emulator is."""
-        open_to_all = self._options.host not in (LOOPBACK, "localhost", "::1")
         return {
             "DEBUG": os.environ.get("DEBUG", "false"),
             "DEMO": "true",
             "HTTPS": "false",
-            "ALLOWED_HOSTS": "*" if open_to_all else ",".join(LOOPBACK_NAMES),
+            "ALLOWED_HOSTS": "*" if self._options.open_to_all else ",".join(LOOPBACK_NAMES),
             "SECRET_KEY": self._options.secret_key,
             "TOKEN_KEY": self._options.token_key,
             "STATE_DIR": str(self._options.state_dir),

@@ -104,6 +104,8 @@ class Command(ExampleCommand):
         parts = " ".join(f"{part.name}={part.pid}" for part in supervisor.parts)
         self._say("demo", f"processes: {parts}")
         self._say("demo", f"Fleetlight is ready: {options.address}")
+        if options.open_to_all:
+            self._say("demo", "it is open to the network, and everybody knows its passwords")
         self._say("demo", f"sign in with the password {PASSWORD!r} as")
         for account in ACCOUNTS:
             self._say("demo", f"  {account.username:<10} {account.about}")
