@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 from django.db.models import F
 
 from dashboard.models import Membership, User, Visibility
@@ -32,11 +33,6 @@ def organization_of(key: str) -> str:
     return "" if kind == "user" else rest.partition("/")[0]
 
 
-def time_of(copy: Copy) -> int:
-    """Return the time that decides: the source's, or without one that of the receipt."""
-    return copy.received if copy.time is None else copy.time
-
-
 @dataclass(slots=True)
 class Granted:
     """For each copy, in order, whether its user may see its entity; and what users see for the first time."""
@@ -53,7 +49,7 @@ def grant(copies: Sequence[Copy]) -> Granted:
     for copy in copies:
         seen = view.shows(copy)
         if seen and view.visible.get((copy.user_id, copy.key), 0) is not None:
-            granted.fresh[copy.user_id, copy.key] = time_of(copy)
+            granted.fresh[copy.user_id, copy.key] = copy.effective_time
             view.visible[copy.user_id, copy.key] = None
         granted.seen.append(seen)
     _join(view.joined)
@@ -67,12 +63,12 @@ def change_role(copy: Copy) -> set[str] | None:
     _, org, subject = copy.key.split("/", 2)
     if user is None or user.subject != subject:
         return None
-    role = next((text for name, text in copy.fields if name == "role"), "null")
+    role = msgspec.json.decode(dict(copy.fields)["role"])
     membership, _ = Membership.objects.get_or_create(user=user, org_id=org)
-    if time_of(copy) <= membership.changed_at:
+    if copy.effective_time <= membership.changed_at:
         return None
-    ended = role == "null"
-    membership.role, membership.changed_at = "" if ended else role.strip('"'), time_of(copy)
+    ended = role is None
+    membership.role, membership.changed_at = role or "", copy.effective_time
     membership.ended_at = membership.changed_at if ended else None
     membership.save()
     return _leave(user, org, copy.key, membership.changed_at) if ended else set()
@@ -92,6 +88,22 @@ def follow(user_id: int, snapshot: Snapshot, keys: Iterable[str], as_of: int) ->
     _reveal([(user_id, key, organization_of(key), as_of) for key in sorted(came)])
     _end([(user_id, key, as_of) for key in sorted(went)])
     return came, went
+
+
+def is_about_its_user(copy: Copy) -> bool:
+    """Tell whether a copy tells of the very user on whose link it came: of the own token or role."""
+    return User.objects.filter(pk=copy.user_id, subject=copy.key.rpartition("/")[2]).exists()
+
+
+def others_who_see(keys: Iterable[str], user_id: int) -> list[tuple[int, str]]:
+    """Return (user, key) for everybody else who sees one of these entities, in order."""
+    asked = sql.rows({"key": "text"})
+    return sql.fetch(
+        f"SELECT seen.user_id, seen.key FROM dashboard_visibility AS seen JOIN {asked} AS asked "
+        "ON seen.key = asked.key WHERE seen.ended_at IS NULL AND seen.user_id <> %s ORDER BY seen.user_id, seen.key",
+        sorted((key,) for key in keys),
+        user_id,
+    )
 
 
 def end_sessions(user_id: int) -> None:
@@ -116,7 +128,7 @@ class _View:
 
     def shows(self, copy: Copy) -> bool:
         ended = self.visible.get((copy.user_id, copy.key))
-        if ended is not None and time_of(copy) <= ended:
+        if ended is not None and copy.effective_time <= ended:
             return False
         if copy.source == WIDE and not self._is_about_its_user(copy):
             return (copy.user_id, copy.key) in self.visible and ended is None
@@ -133,7 +145,7 @@ class _View:
             return False
         if place not in self.memberships:
             # Without a snapshot provider this is how memberships are learned: the backend sends this user the news.
-            self.joined.setdefault(place, time_of(copy))
+            self.joined.setdefault(place, copy.effective_time)
             return True
         return self.memberships[place] is None
 

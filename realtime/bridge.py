@@ -225,9 +225,8 @@ class Bridge:
             self._check_fence()
             now = self._next_moment()
             recording = self._recorder.record(copies, now) if copies else Recording()
-            for copy in copies:
-                if copy.event_type == "user/tokenRevoked":
-                    self._refuse_tokens(copy.user_id, "the upstream revoked the token: sign in again")
+            for user_id in recording.revoked:
+                self._refuse_tokens(user_id, "the upstream revoked the token: sign in again")
             for note in notes:
                 noted = note.apply(self._next_moment())
                 recording.drafts.extend(noted.drafts)

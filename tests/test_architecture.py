@@ -167,9 +167,11 @@ RULES = (
     Rule("project*", ANYTHING, ANYTHING),
     Rule("realtime"),
     # The product. What may be seen, and what is recorded, know nothing of how it travels.
+    Rule("dashboard.fold", ("dashboard.models", "realtime.events", "realtime.merge"), never=(*IO, *CLOCKS)),
+    Rule("dashboard.snapshots", ("realtime.clock", "realtime.merge", "realtime.snapshot"), never=(*IO, *CLOCKS)),
     *(
         Rule(f"dashboard.{name}", ("dashboard.*", *ENGINE_FOR_PRODUCT), ("django", "msgspec"))
-        for name in ("models", "access", "recording", "standing", "state", "entities")
+        for name in ("models", "access", "recording", "standing", "tables", "drafts", "state", "entities")
     ),
     Rule("dashboard.product", ("dashboard.*", "realtime.config")),
     Rule(

@@ -224,7 +224,21 @@ def test_a_changed_role_asks_the_snapshot_what_it_shows(fleet):
 def test_a_revoked_token_ends_the_sign_in_sessions_of_its_user_alone(fleet):
     before = dict(User.objects.values_list("username", "session_epoch"))
     revoked = copy(fleet.viewer, "tokenRevoked", userId="sub-viewer")
-    assert RECORDER.record([revoked], LATER).narrowed == {fleet.viewer.pk}
+    recording = RECORDER.record([revoked], LATER)
+    assert recording.narrowed == recording.revoked == {fleet.viewer.pk}
+    after = dict(User.objects.values_list("username", "session_epoch"))
+    assert {name for name in after if after[name] != before[name]} == {"viewer"}
+
+
+def test_a_colleagues_revoked_token_that_a_subscription_to_the_organization_tells_of_signs_nobody_out(fleet):
+    before = dict(User.objects.values_list("username", "session_epoch"))
+    told = [
+        msgspec.structs.replace(copy(user, "tokenRevoked", userId="sub-viewer"), source="graphql")
+        for user in (fleet.owner, fleet.viewer)
+    ]
+    recording = RECORDER.record(told, LATER)
+    assert recording.narrowed == recording.revoked == {fleet.viewer.pk}
+    assert {draft.topic for draft in recording.drafts} == {f"user.{fleet.viewer.pk}"}
     after = dict(User.objects.values_list("username", "session_epoch"))
     assert {name for name in after if after[name] != before[name]} == {"viewer"}
 
