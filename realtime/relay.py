@@ -117,10 +117,14 @@ class Relay:
         try:
             return await self._database.run(feed.read, topic, epoch, after, MESSAGE_ENTRIES)
         except feed.CursorLost as lost:
-            # Retention took what was never relayed: readers meet the hole by its offset and get a resync.
-            logger.warning("topic %s: entries after %d are gone (%s)", topic, after, lost.cause)
             head = (await self._database.run(feed.heads, [topic]))[topic]
-            self._note(topic, epoch, head.head)
+            if lost.cause == "floor":
+                # What a revocation ended is not told any more; the next sweep goes on behind it.
+                self._note(topic, epoch, head.floor)
+            else:
+                # Retention took what was never relayed: readers meet the hole by its offset and get a resync.
+                logger.warning("topic %s: entries after %d are gone (%s)", topic, after, lost.cause)
+                self._note(topic, epoch, head.head)
             return []
 
     async def _publish(self, runs: list[list[Entry]]) -> None:
@@ -183,9 +187,10 @@ class Relay:
             self._done[topic, epoch] = self._unmarked[topic, epoch] = offset
 
     async def _mark(self) -> None:
-        marks, self._unmarked = self._unmarked, {}
+        marks = dict(self._unmarked)
         if marks:
             await self._database.run(feed.mark_relayed, marks)
+            self._unmarked = {place: done for place, done in self._unmarked.items() if done > marks.get(place, 0)}
 
 
 def _stamp(entry: Entry) -> Entry:
