@@ -4,6 +4,7 @@ it is told to. What it was told about the way is kept beside it.
 
 import contextlib
 import json
+import socket
 import threading
 import time
 
@@ -13,6 +14,7 @@ from websockets.sync.client import connect
 
 from realtime.delivery.envelope import parse_cursor
 from realtime.merge import newer
+from tests.demo import DEADLINE
 
 COME_BACK = 0.1
 NOT_COMING_BACK = range(4400, 4500)
@@ -107,7 +109,7 @@ class LiveBrowser(threading.Thread):
         self.reading.set()
 
     def __enter__(self):
-        self._start_over()
+        self._start_over(time.monotonic() + DEADLINE)
         self.start()
         return self
 
@@ -178,6 +180,8 @@ class LiveBrowser(threading.Thread):
             origin=address,
             max_size=None,
             max_queue=1,
+            ping_interval=None,
+            sock=_socket(self.client.base_url),
         ) as line:
             self._line = line
             try:
@@ -230,9 +234,10 @@ class LiveBrowser(threading.Thread):
         self.store.resyncs.append(cause)
         self._start_over()
 
-    def _start_over(self):
+    def _start_over(self, deadline=float("inf")):
         """Fetch the snapshot, until it comes; frames wait meanwhile, so none of them can be older than it."""
         while not self._ended.is_set():
+            assert time.monotonic() < deadline, "no snapshot came"
             with contextlib.suppress(httpx.TransportError):
                 answer = self.client.get("/live/snapshot/")
                 if answer.status_code == 200:
@@ -243,3 +248,11 @@ class LiveBrowser(threading.Thread):
                     self.closed_for_good = answer.status_code
                     return
             time.sleep(COME_BACK)
+
+
+def _socket(url):
+    """Connect with a small buffer, so that who reads nothing is soon felt at the other end."""
+    line = socket.socket()
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    line.connect((url.host, url.port))
+    return line
