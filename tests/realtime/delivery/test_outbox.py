@@ -87,6 +87,12 @@ def test_an_entity_that_left_and_came_again_is_told_in_this_order(outbox):
     assert again.waiting is None and gone.waiting is not None
 
 
+def test_an_entity_that_left_is_told_after_all_that_went_before(outbox):
+    put(outbox, make_entry(1, "a", priority=3), make_entry(2, "b", priority=3), make_entry(3, "a", priority=1))
+    put(outbox, make_entry(4, "a", gone=True, priority=0), make_entry(5, "c", priority=3))
+    assert taken(outbox) == [(2, 1), (4, 5), (5, None)]
+
+
 def test_too_many_keys_do_not_fit(outbox):
     put(outbox, *(make_entry(n, f"k{n}") for n in range(1, 5)))
     assert outbox.put(make_entry(5, "k1")) is True

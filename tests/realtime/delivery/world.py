@@ -102,6 +102,7 @@ class Client:
         self.truth = truth
         self.state, self.epoch, self.position = truth.state(), truth.epoch, len(truth.entries)
         self.above = set()
+        self.base = self.position
         self.covered = []
         self.resyncs = []
         self.sent = []
@@ -121,6 +122,7 @@ class Client:
     def fetch(self):
         """Replace everything by the snapshot, as of now."""
         self.state, self.epoch, self.position = self.truth.state(), self.truth.epoch, len(self.truth.entries)
+        self.base = self.position
         self.above.clear()
         self.covered.clear()
 
@@ -197,9 +199,9 @@ class Line:
     def settle(self):
         """Let everything that is under way end well."""
         self.unblock()
-        for _ in range(4):
+        for _ in range(20):
             while self.repairs:
                 self.answer()
             self.look()
-            while self.session.waiting:
-                self.act()
+            self.act()
+        assert self.greeted and not self.session.waiting, "it does not come to rest"
