@@ -12,17 +12,19 @@ KEY = ApiKey("da2-key")
 class Talk:
     """One Events session with ids that can be foreseen: ``id-1``, ``id-2``, …"""
 
-    def __init__(self, opened=True):
+    def __init__(self, opened=True, prefix="id"):
         numbers = iter(range(1, 1_000))
-        self.session = EventsSession(derive("http://localhost:4000/event"), fresh_id=lambda: f"id-{next(numbers)}")
+        self.session = EventsSession(
+            derive("http://localhost:4000/event"), fresh_id=lambda: f"{prefix}-{next(numbers)}"
+        )
         if opened:
             self.session.opened()
             self.session.data_to_send()
 
     @classmethod
-    def open(cls):
+    def open(cls, prefix="id"):
         """Return one that the service has accepted."""
-        talk = cls()
+        talk = cls(prefix=prefix)
         talk.hear(type="connection_ack", connectionTimeoutMs=300_000)
         talk.events()
         return talk
