@@ -7,6 +7,7 @@ from typing import Any
 from dashboard import access, entities, upstream
 from dashboard.entities import Entity
 from dashboard.models import User
+from realtime.models import LINK_KEY
 
 
 class CurrentState:
@@ -17,7 +18,7 @@ class CurrentState:
         the entries that follow, and the merge rule makes the second time harmless.
         """
         seen = entities.read(access.fields(user))
-        seen[upstream.KEY] = upstream.own_link(user).entity
+        seen[LINK_KEY] = upstream.own_link(user).entity
         return {
             "entities": {key: _wire(entity) for key, entity in seen.items()},
             "meta": {

@@ -6,6 +6,7 @@ Times are integers, microseconds since the epoch, as on every hop; only the page
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -72,6 +73,10 @@ class Worker(models.Model):
         return self.name
 
 
+LINK_KEY = "link/self"
+"""The key under which each user's feed and snapshot have that user's own link."""
+
+
 class Link(models.Model):
     """One user's upstream connection: what operators want of it, and what it last was."""
 
@@ -111,6 +116,17 @@ class Link(models.Model):
 
     def __str__(self) -> str:
         return self.subject
+
+    def public(self) -> dict[str, Any]:
+        """Return what its user is told of it: the fields of the entity ``LINK_KEY``, in feed, page and snapshot."""
+        gap = Gap.objects.filter(link_id=self.pk, outcome=Gap.Outcome.OPEN).order_by("started_at", "feed").first()
+        return {
+            "state": self.state,
+            "reason": self.reason,
+            "since": self.since,
+            "next_try": self.next_try_at,
+            "gap": None if gap is None else {"since": gap.started_at, "cause": gap.cause},
+        }
 
 
 class Transition(models.Model):

@@ -13,11 +13,10 @@ from typing import Any, Protocol
 from realtime import gaps, sql
 from realtime.events import PRIORITY_SYSTEM, Draft, Recording
 from realtime.merge import canonical, tie
-from realtime.models import Link, Transition, UndecodablePayload
+from realtime.models import LINK_KEY, Link, Transition, UndecodablePayload
 from realtime.product import Recorder
 from realtime.snapshot import Snapshot
 
-LINK_KEY = "link/self"
 LINK_CHANGED = "link/changed"
 
 PAYLOAD_KEPT = 8_000
@@ -186,16 +185,7 @@ def _told(link_id: int, user_id: int, now: int) -> Recording:
 def link_draft(link_id: int, user_id: int, now: int) -> Draft:
     """Return the feed entry that tells a user of the state of the own link, as the tables have it now."""
     Link.objects.filter(pk=link_id).update(noted_at=now)
-    link = Link.objects.get(pk=link_id)
-    windows = gaps.open_of(link_id)
-    gap = {"since": windows[0].started_at, "cause": windows[0].cause} if windows else None
-    values = {
-        "state": link.state,
-        "reason": link.reason,
-        "since": link.since,
-        "next_try": link.next_try_at,
-        "gap": gap,
-    }
+    values = Link.objects.get(pk=link_id).public()
     texts = {name: canonical(value) for name, value in values.items()}
     return Draft(
         topic=f"user.{user_id}",
