@@ -12,7 +12,7 @@ from pathlib import Path
 from realtime import tether
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START_DEADLINE, STOP_DEADLINE = 60.0, 10.0
+START_DEADLINE, END_DEADLINE, STOP_DEADLINE = 60.0, 180.0, 10.0
 TICKS = os.sysconf("SC_CLK_TCK")
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
@@ -58,7 +58,12 @@ class Process:
             await self._said.wait()
 
     async def end(self) -> list[str]:
-        """Wait for its own end and return what it printed; raises RuntimeError if it failed."""
+        """Wait for its own end and return what it printed; raises RuntimeError if it failed, or takes too long."""
+        try:
+            async with asyncio.timeout(END_DEADLINE):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
         await self._reader
         if await self._process.wait():
             raise RuntimeError(f"{self.name} failed:\n" + "\n".join(self.lines[-30:]))

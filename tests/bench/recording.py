@@ -4,8 +4,8 @@
 
 - ``ours``: the worker's bridge and relay, fed from memory as fast as they take copies: decode, visibility, merge,
   timeline, feed entries with offsets, one transaction a batch, then streams and groups in Valkey.
-- ``orm``: the same decoder, merge rule, frames and relay, and the same rows in full batches of the same size, written
-  with Django's own bulk operations. It checks neither visibility nor fence, which is to its advantage.
+- ``orm``: the same decoder, merge rule, checks, frames, rows and relay in full batches of the same size, but with
+  Django's own bulk operations: select, compare, ``bulk_create(update_conflicts=True)``. It refuses nothing.
 - ``floor``: decode, and keep the newest value of each field in memory: no database, no Valkey.
 """
 
