@@ -7,6 +7,8 @@ and goes on with the default, so that `finish` can name every problem at once, e
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +20,14 @@ from django.core.exceptions import ImproperlyConfigured
 YES = frozenset({"true", "yes", "on", "1"})
 NO = frozenset({"false", "no", "off", "0"})
 FILE_SUFFIX = "_FILE"
+LARGEST = 1_000_000_000
+"""No setting needs more, and sums of times and databases' integers still hold it."""
+LAST_PORT = 65_535
+PATHS = ("sqlite", "unix")
+"""Schemes whose addresses name a place in the file system instead of a host."""
+LOGIN = re.compile(r"\s*\w+://[^/?#]*@")
+PORT = re.compile(r":([^:,\]]*)(?=,|$)")
+HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9a-fA-F:.]+\]")
 
 T = TypeVar("T")
 
@@ -56,29 +66,42 @@ class Environment:
         return self._read(name, default, _flag)
 
     def integer(self, name: str, default: int, *, minimum: int = 0) -> int:
-        return self._read(name, default, lambda raw: _at_least(_number(int, raw), minimum))
+        return self._read(name, default, lambda raw: _within(_number(int, raw), minimum, LARGEST))
 
     def number(self, name: str, default: float, *, minimum: float = 0.0) -> float:
-        return self._read(name, float(default), lambda raw: _at_least(_number(float, raw), minimum))
+        return self._read(name, float(default), lambda raw: _within(_number(float, raw), minimum, LARGEST))
 
     def words(self, name: str, default: Iterable[str] = ()) -> list[str]:
         """A list separated by commas."""
         return self._read(name, list(default), _words)
 
     def choices(self, name: str, choices: Iterable[str], default: Iterable[str]) -> list[str]:
-        """A list of some of `choices`, in the order given."""
+        """A list of some of `choices`, in the order given; at least one, and none twice."""
         allowed = tuple(choices)
-        return self._read(name, list(default), lambda raw: [_one_of(word, allowed) for word in _words(raw)])
+        return self._read(name, list(default), lambda raw: _some_of(_words(raw), allowed))
+
+    def hosts(self, name: str, default: Iterable[str] = ()) -> list[str]:
+        """A list of host names, each without scheme, port and path."""
+        return self._read(name, list(default), lambda raw: [_host(word) for word in _words(raw)])
 
     def url(self, name: str, schemes: Iterable[str], default: str = "") -> str:
+        """An address, which may be shown to anybody: what holds a password is refused, and not repeated."""
         allowed = tuple(schemes)
+        if LOGIN.match(self._values.get(name, "")):
+            self._known.add(name)
+            self._problems.append(f"{name} holds a login. Leave user and password out of it.")
+            return default
         return self._read(name, default, lambda raw: _url(raw, allowed))
 
-    def secret_url(self, name: str, schemes: Iterable[str], default: str = "") -> str:
-        """An address that may hold a password, so that it is never repeated in an error."""
-        address, allowed = self.secret(name), tuple(schemes)
+    def secret_url(self, name: str, schemes: Iterable[str], default: str, check: Callable[[str], object] = str) -> str:
+        """An address that may hold a password, so that it is never repeated in an error.
+
+        `check` gets it too, and raises a `ValueError` that does not repeat it either.
+        """
+        address, allowed = self.secret(name) or default, tuple(schemes)
         try:
-            return _url(address, allowed) if address else default
+            check(_url(address, allowed))
+            return address
         except ValueError as error:
             self._problems.append(f"{name} {error}")
             return default
@@ -86,8 +109,9 @@ class Environment:
     def path(self, name: str, default: Path) -> Path:
         return self._read(name, default, _path)
 
-    def optional_path(self, name: str) -> Path | None:
-        return self._read(name, None, _path)
+    def file(self, name: str) -> Path | None:
+        """A file that this process can read, if one is named."""
+        return self._read(name, None, _file)
 
     def secret(self, name: str, default: str = "") -> str:
         """A value that may also stand in the file named by `<name>_FILE`, as container secrets do."""
@@ -145,12 +169,32 @@ def _one_of(raw: str, allowed: tuple[str, ...]) -> str:
     return raw
 
 
+def _some_of(words: list[str], allowed: tuple[str, ...]) -> list[str]:
+    chosen = [_one_of(word, allowed) for word in words]
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(f"names none, or one twice. Choose from: {', '.join(allowed)}.")
+    return chosen
+
+
+def _host(word: str) -> str:
+    if not HOST.fullmatch(word):
+        raise ValueError("is no list of host names. Write them without scheme, port and path: a.example,b.example")
+    return word
+
+
 def _words(raw: str) -> list[str]:
     return [word.strip() for word in raw.split(",") if word.strip()]
 
 
 def _path(raw: str) -> Path:
     return Path(raw).expanduser().resolve()
+
+
+def _file(raw: str) -> Path:
+    path = _path(raw)
+    if not (path.is_file() and os.access(path, os.R_OK)):
+        raise ValueError("is no file that this process may read.")
+    return path
 
 
 def _number(kind: Callable[[str], T], raw: str) -> T:
@@ -160,16 +204,28 @@ def _number(kind: Callable[[str], T], raw: str) -> T:
         raise ValueError(f"is not a{'n integer' if kind is int else ' number'}.") from None
 
 
-def _at_least(value: Any, minimum: Any) -> Any:
+def _within(value: Any, minimum: Any, maximum: Any) -> Any:
+    if value > maximum:
+        raise ValueError(f"is too large. Use {maximum} or less.")
     if not value >= minimum:  # also refuses NaN
-        raise ValueError(f"is too small. Use {minimum} or more.")
+        raise ValueError(f"is too small. Use {minimum:g} or more.")
     return value
 
 
 def _url(raw: str, schemes: tuple[str, ...]) -> str:
-    parts = urlsplit(raw)
+    try:
+        parts = urlsplit(raw)
+    except ValueError:
+        raise ValueError(f"is no address. Write it as {schemes[0]}://host/path.") from None
     if parts.scheme not in schemes:
-        raise ValueError(f"is not an address this setting takes. Begin it with {' or '.join(schemes)}://.")
-    if not (parts.netloc or parts.path):
-        raise ValueError("names no host.")
+        starts = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ValueError(f"is not an address this setting takes. Begin it with {starts}.")
+    if not (parts.path.strip("/") if parts.scheme in PATHS else parts.hostname):
+        raise ValueError(f"names no {'path' if parts.scheme in PATHS else 'host'}.")
+    if not all(_is_port(port) for port in PORT.findall(parts.netloc.rpartition("@")[2])):
+        raise ValueError(f"has a port that is none. It is a number up to {LAST_PORT}.")
     return raw
+
+
+def _is_port(text: str) -> bool:
+    return text.isdecimal() and int(text) <= LAST_PORT

@@ -39,7 +39,7 @@ DEMO = env.flag("DEMO", False)  # shows the demo's accounts on the sign-in page
 METRICS_TOKEN = env.secret("METRICS_TOKEN")
 TRUST_PROXY = env.flag("TRUST_PROXY", False)
 
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", LOOPBACK_HOSTS if DEBUG else [])
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", LOOPBACK_HOSTS if DEBUG else [])
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 env.demand(ALLOWED_HOSTS, "ALLOWED_HOSTS is not set. With DEBUG=false, name the hosts this site answers for.")
 
@@ -111,7 +111,9 @@ DATABASE_URL = env.secret_url(
     "DATABASE_URL", ("sqlite", "postgres", "postgresql"), f"sqlite:///{STATE_DIR / 'db.sqlite3'}"
 )
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 8, minimum=1)
-REDIS_URL = env.secret_url("REDIS_URL", valkey_address.SCHEMES, f"unix://{socket_path(STATE_DIR)}")
+REDIS_URL = env.secret_url(
+    "REDIS_URL", valkey_address.SCHEMES, f"unix://{socket_path(STATE_DIR)}", check=valkey_address.parse
+)
 
 SQLITE_OPTIONS = {
     # A transaction that will write takes the write lock at its start: otherwise it can fail half way.
@@ -130,7 +132,7 @@ def _database(url: str) -> dict[str, Any]:
     database: dict[str, Any] = Env.db_url_config(url)
     sqlite = database["ENGINE"].endswith("sqlite3")
     if sqlite:
-        Path(database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(database["NAME"]).parent)
     options = SQLITE_OPTIONS if sqlite else POSTGRESQL_OPTIONS
     # CONN_MAX_AGE: a request may end on another thread than it began on, where a kept connection would leak.
     return {
@@ -139,6 +141,13 @@ def _database(url: str) -> dict[str, Any]:
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,
     }
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        env.demand(False, f"DATABASE_URL: {path}: {error.strerror}. Name a folder this process may write to.")
 
 
 DATABASES = {"default": _database(DATABASE_URL)}
@@ -243,7 +252,7 @@ APPSYNC_REGION = env.text("APPSYNC_REGION")
 # Amazon's guide says the ID token, its own clients send the access token: an API may want either.
 APPSYNC_TOKEN_USE = env.choice("APPSYNC_TOKEN_USE", ("id", "access"), "id")
 APPSYNC_CHANNEL_ROOT = env.text("APPSYNC_CHANNEL_ROOT", "vortex-app")
-APPSYNC_CA_FILE = env.optional_path("APPSYNC_CA_FILE")
+APPSYNC_CA_FILE = env.file("APPSYNC_CA_FILE")
 APPSYNC_ALLOW_PLAINTEXT = env.flag("APPSYNC_ALLOW_PLAINTEXT", False)
 SNAPSHOT_URL = env.url("SNAPSHOT_URL", HTTP_SCHEMES)
 

@@ -44,6 +44,9 @@ def parse(url: str) -> ValkeyAddress:
         raise ValueError(f"begins with none of {', '.join(SCHEMES)}")
     if scheme == "sentinel":
         return _parse_sentinels(url)
+    database = urlsplit(url).path.strip("/")
+    if scheme != "unix" and database and not database.isdecimal():
+        raise ValueError("names a database that is no number; write redis://host:6379/0")
     if scheme == "cluster":
         return ValkeyAddress(url=url.replace("cluster", "redis", 1), cluster=True)
     return ValkeyAddress(url=url)

@@ -4,6 +4,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from project.environment import Environment, read_dotenv
+from realtime import valkey_address
 
 
 def problem(read, **variables):
@@ -45,12 +46,12 @@ def test_an_empty_value_counts_as_not_set():
     assert value(lambda env: env.integer("PORT", 8000), PORT="") == 8000
 
 
-@pytest.mark.parametrize("word", ["eight", "8.5", "-1"])
+@pytest.mark.parametrize("word", ["eight", "8.5", "-1", "1" + "0" * 30])
 def test_a_bad_integer_is_refused_by_name(word):
     assert f'PORT="{word}"' in problem(lambda env: env.integer("PORT", 8000), PORT=word)
 
 
-@pytest.mark.parametrize("word", ["soon", "nan", "0.5"])
+@pytest.mark.parametrize("word", ["soon", "nan", "0.5", "inf", "1e400", "1e308"])
 def test_a_bad_number_is_refused_by_name(word):
     assert f'GRACE="{word}"' in problem(lambda env: env.number("GRACE", 30, minimum=1), GRACE=word)
 
@@ -70,15 +71,61 @@ def test_one_bad_word_of_several_is_refused():
     assert "ORDER" in said
 
 
-@pytest.mark.parametrize("address", ["ftp://host", "host:80", "https://"])
+@pytest.mark.parametrize("chosen", [",", "sse,sse"])
+def test_a_choice_of_nothing_or_of_one_twice_is_refused(chosen):
+    assert "ORDER" in problem(lambda env: env.choices("ORDER", ("websocket", "sse"), ()), ORDER=chosen)
+
+
+def test_hosts_are_names():
+    names = "a.example,.b.example,*,127.0.0.1,[::1],under_score"
+    assert value(lambda env: env.hosts("HOSTS"), HOSTS=names) == names.split(",")
+
+
+@pytest.mark.parametrize("name", ["http://a.example", "a.example:8000", "a.example/x", "a b", "::1"])
+def test_a_host_is_nothing_but_its_name(name):
+    assert f'HOSTS="{name}"' in problem(lambda env: env.hosts("HOSTS"), HOSTS=name)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["ftp://host", "host:80", "https://", "https:///path", "https://h:port", "https://h:99999/", "https://[::1"],
+)
 def test_an_address_of_another_kind_is_refused(address):
     assert "URL" in problem(lambda env: env.url("URL", ("https",)), URL=address)
 
 
-def test_an_address_that_may_hold_a_password_is_not_repeated():
-    said = problem(lambda env: env.secret_url("DATABASE_URL", ("postgres",)), DATABASE_URL="pg://u:hunter2@h")
+@pytest.mark.parametrize(
+    "address", ["https://h", "https://h:8443/path", "https://[::1]:1/", "unix:///run/v.sock", "a://h:1,i:2/m"]
+)
+def test_an_address_is_handed_on_as_it_is(address):
+    assert value(lambda env: env.url("URL", ("https", "unix", "a")), URL=address) == address
+
+
+def test_an_address_that_is_shown_holds_no_password():
+    said = problem(lambda env: env.url("URL", ("https",)), URL="https://u:hunter2@host/")
+    assert "URL holds a login" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("address", ["pg://u:hunter2@h", "postgres://u:hunter2/3@h/db", "postgres://u:hunter2@h:x/"])
+def test_an_address_that_may_hold_a_password_is_not_repeated(address):
+    said = problem(lambda env: env.secret_url("DATABASE_URL", ("postgres",), ""), DATABASE_URL=address)
     assert "DATABASE_URL" in said
     assert "hunter2" not in said
+
+
+def test_an_address_can_be_looked_at_more_closely():
+    def read(env):
+        env.secret_url("REDIS_URL", ("sentinel",), "", check=valkey_address.parse)
+
+    assert "REDIS_URL names no sentinel" in problem(read, REDIS_URL="sentinel://host")
+
+
+def test_a_file_must_be_there(tmp_path):
+    (tmp_path / "ca.pem").write_text("")
+    assert value(lambda env: env.file("CA"), CA=str(tmp_path / "ca.pem")) == tmp_path / "ca.pem"
+    for none in (tmp_path, tmp_path / "other.pem"):
+        assert "CA=" in problem(lambda env: env.file("CA"), CA=str(none))
 
 
 def test_all_problems_are_told_at_once():
