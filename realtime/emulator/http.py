@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote
 import h11
 import msgspec
 
-from realtime.emulator.errors import ApiError
+from realtime.emulator.errors import ApiError, bad_request
 
 # A token of an identity provider in the sub-protocol header makes a line of several kilobytes.
 MAX_HEAD = 64 * 1024
@@ -81,7 +81,7 @@ class Router:
         self._handlers.setdefault(path, {})[method] = handler
 
     def answer(self, request: Request) -> Response:
-        """Return the response; an ApiError that a handler raises becomes one."""
+        """Return the response; an ApiError that a handler raises becomes one, and so does JSON without a bottom."""
         methods = self._handlers.get(request.path)
         if methods is None:
             return json_response({"message": f"nothing is at {request.path}"}, 404)
@@ -94,6 +94,8 @@ class Router:
             return handler(request)
         except ApiError as error:
             return error_response(error)
+        except RecursionError:
+            return error_response(bad_request("The request is nested too deep"))
 
 
 class HttpConnection(asyncio.Protocol):

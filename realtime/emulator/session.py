@@ -210,6 +210,6 @@ def redacted(value: Any) -> Any:
 def _decode(text: bytes) -> dict[str, Any] | None:
     try:
         message = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return message if isinstance(message, dict) else None

@@ -89,6 +89,15 @@ async def test_what_cannot_be_done_is_refused_with_a_reason(http, body):
     assert answer.json()["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "head"),
+    [("/control/publish", '{"channel":"/c","events":'), ("/control/faults", '{"kind":'), ("/oauth/token", "")],
+)
+async def test_json_without_a_bottom_is_refused(http, path, head):
+    headers = {"content-type": "application/json"}
+    assert (await http.post(path, content=head + "[" * 5000, headers=headers)).status_code == 400
+
+
 async def test_publishing_needs_no_credentials(connect, key, http):
     client = await connect(key)
     await client.subscribed("/default/a")
