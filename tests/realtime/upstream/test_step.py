@@ -193,6 +193,17 @@ def test_b81_a_service_that_accepts_and_then_refuses_is_asked_once_more_and_no_o
     assert stepping.state is State.WAITING
 
 
+def test_credentials_that_held_get_another_forced_refresh_when_they_are_refused_later():
+    """A token that expires under a session of many hours is renewed each time."""
+    stepping = Stepping.into(State.OPEN)
+    for _ in range(3):
+        session = stepping.session
+        assert stepping(T.AUTH_REJECTED) == [Close(session), Dial(session + 1, refresh=True)]
+        for trigger in (T.TRANSPORT_UP, T.ACCEPTED, T.SYNCED):
+            stepping(trigger)
+        stepping.fire(T.STABLE)
+
+
 @pytest.mark.parametrize("ends", [T.TOKEN_FAILED, T.CONNECT_TIMEOUT, T.DROPPED])
 def test_a_new_token_stays_due_until_it_has_been_had(ends):
     """An issuer that is away for a moment must not make a link wait for ever with a token that could be renewed."""
