@@ -523,7 +523,7 @@ def test_whatever_happens_the_client_ends_with_the_truth(plan):
 
 
 @given(st.lists(steps, min_size=60, max_size=150))
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=2_000, deadline=None)
 @pytest.mark.soak
 def test_whatever_happens_for_long_the_client_ends_with_the_truth(plan):
     ends_with_the_truth(plan)
