@@ -11,22 +11,21 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 
 from django.db import DatabaseError, transaction
-from django.db.models import F
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime import credentials, demand, gaps, metrics, retention, sql, switches
+from realtime import credentials, demand, gaps, metrics, retention, sql, switches, wanted
 from realtime.appsync.exceptions import BadEndpoint
 from realtime.bridge import Bridge, Fenced
 from realtime.clock import now_us
 from realtime.config import Config
 from realtime.database import DatabaseThread
 from realtime.keeper import Keeper, Parts
-from realtime.models import Credential, Link
+from realtime.models import Link
 from realtime.models import Worker as WorkerRow
 from realtime.notes import Proof
 from realtime.product import Product
@@ -38,6 +37,7 @@ from realtime.upstream.credentials import Credentials, UserCredentials
 from realtime.upstream.policy import preset
 from realtime.upstream.states import State
 from realtime.upstream.transport import WebSocketTransport, tls_context
+from realtime.wanted import Wanted
 
 logger = logging.getLogger("realtime.worker")
 
@@ -56,23 +56,6 @@ take-over costs a little, two workers at once on the same links cost more."""
 
 FORGET_AFTER = 600.0
 """Seconds after which a suspended link's keeper is let go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A link's row, as far as it says what is wanted."""
-
-    link_id: int
-    user_id: int
-    subject: str
-    suspended: bool
-    reconnect: int
-    repair: int
-    revision: int
-    applied: int
-    generation: int
-    refused: str
-    active: bool
 
 
 class Worker:
@@ -216,18 +199,18 @@ class Worker:
     async def _look_once(self) -> None:
         await self._ask_presence()
         try:
-            wanted = await self._database.run(_wanted, self._present, set(self.keepers), now_us() - SIGNED_IN_LASTS)
+            links = await self._database.run(wanted.look, self._present, set(self.keepers), now_us() - SIGNED_IN_LASTS)
             protocol = await self._database.run(switches.get, switches.PROTOCOL, self._config.upstream.protocol)
         except DatabaseError as error:
             logger.warning("can't see what is wanted: %s", error)
             return
         await self._follow_protocol(protocol)
         applied = []
-        for row, present in wanted:
-            if self._follow(row, present):
+        for row in links:
+            if self._follow(row):
                 applied.append((row.link_id, row.revision))
         if applied:
-            await self._database.run(_note_applied, applied)
+            await self._database.run(wanted.note_applied, applied)
         await self._forget()
 
     async def _follow_protocol(self, protocol: str) -> None:
@@ -264,17 +247,17 @@ class Worker:
                 logger.warning("Valkey is away (%s): the last known presence holds", error)
             self._valkey_away = True
 
-    def _follow(self, row: Wanted, present: bool) -> bool:
+    def _follow(self, row: Wanted) -> bool:
         """Bring one link to what is wanted of it; tell whether an operator's wish was followed by that."""
         keeper = self.keepers.get(row.link_id)
         if keeper is None:
-            if not present and row.applied == row.revision:
+            if not row.present and row.applied == row.revision:
                 return False
             keeper = self._open(row)
         before = self._seen.get(row.link_id)
         self._seen[row.link_id] = row
         self._follow_tokens(keeper, row, before)
-        self._follow_presence(keeper, row, present)
+        self._follow_presence(keeper, row)
         if before is not None and row.reconnect != before.reconnect:
             keeper.manager.connect_now()
         if before is not None and row.repair != before.repair:
@@ -305,13 +288,13 @@ class Worker:
             keeper.manager.auth_changed(row.subject)
             keeper.manager.start()
 
-    def _follow_presence(self, keeper: Keeper, row: Wanted, present: bool) -> None:
+    def _follow_presence(self, keeper: Keeper, row: Wanted) -> None:
         manager = keeper.manager
         if row.suspended or not row.active:
             reason = "suspended by an operator" if row.suspended else "the account is not active"
             manager.suspend(reason)
             self._idle_since.pop(row.link_id, None)
-        elif present:
+        elif row.present:
             came_back = self._idle_since.pop(row.link_id, None) is not None
             manager.resume()
             if came_back or manager.snapshot.state is State.STOPPED:
@@ -361,43 +344,6 @@ class Worker:
 
 class AnotherWorker(RuntimeError):
     """A worker of another name is alive; one at a time owns the links."""
-
-
-def _wanted(present: set[int], kept: set[int], signed_in_after: int) -> list[tuple[Wanted, bool]]:
-    """Return the rows of the links that matter now, and whether each link's user is present."""
-    links = Link.objects.filter(user_id__in=present) | Link.objects.filter(pk__in=kept)
-    links = links | Link.objects.filter(signed_in_at__gt=signed_in_after)
-    links = links | Link.objects.filter(desired_revision__gt=F("applied_revision"))
-    rows = links.select_related("user").distinct()
-    tokens = {
-        user_id: (generation, refused)
-        for user_id, generation, refused in Credential.objects.filter(
-            user_id__in=[row.user_id for row in rows]
-        ).values_list("user_id", "generation", "refused")
-    }
-    wanted = []
-    for row in rows:
-        generation, refused = tokens.get(row.user_id, (0, ""))
-        link = Wanted(
-            row.pk,
-            row.user_id,
-            row.subject,
-            row.desire == Link.Desire.SUSPENDED,
-            row.reconnect_wanted,
-            row.repair_wanted,
-            row.desired_revision,
-            row.applied_revision,
-            generation,
-            refused,
-            row.user.is_active,
-        )
-        wanted.append((link, row.user_id in present or row.signed_in_at > signed_in_after))
-    return wanted
-
-
-def _note_applied(applied: Sequence[tuple[int, int]]) -> None:
-    for link_id, revision in applied:
-        Link.objects.filter(pk=link_id, applied_revision__lt=revision).update(applied_revision=revision)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -83,7 +83,8 @@ RULES = (
     Rule("realtime.history", (*STORE, "realtime.feed"), ("msgspec", "redis")),
     Rule("realtime.relay", (*STORE, "realtime.feed", "realtime.history", "realtime.metrics"), ("django", "redis")),
     Rule("realtime.demand", STORE, ("redis",)),
-    Rule("realtime.control", STORE, ("django",)),
+    Rule("realtime.control", ("realtime.models",), ("django",)),
+    Rule("realtime.wanted", ("realtime.models",), ("django",)),
     Rule("realtime.retention", (*STORE, "realtime.config"), ("django",)),
     Rule(
         "realtime.credentials",
@@ -121,7 +122,7 @@ RULES = (
             *STORE,
             *("realtime.appsync.*", "realtime.upstream.*", "realtime.bridge", "realtime.keeper", "realtime.relay"),
             *("realtime.config", "realtime.credentials", "realtime.demand", "realtime.gaps", "realtime.notes"),
-            *("realtime.snapshot", "realtime.switches", "realtime.metrics", "realtime.retention"),
+            *("realtime.snapshot", "realtime.switches", "realtime.metrics", "realtime.retention", "realtime.wanted"),
         ),
         ("django", "redis"),
     ),
