@@ -25,5 +25,5 @@ def test_any_node_of_a_cluster_will_do():
 
 @pytest.mark.parametrize("url", ["http://host", "sentinel://host:1", "sentinel:///main", "redis://host/main"])
 def test_what_cannot_be_an_address_is_refused(url):
-    with pytest.raises(ValueError, match=r"names no|begins with none"):
+    with pytest.raises(ValueError, match=r"names|begins with none"):
         valkey_address.parse(url)
