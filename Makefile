@@ -50,7 +50,7 @@ test-js:  ## Run the JavaScript tests.
 
 .PHONY: test-python
 test-python: install  ## Run the Python tests, those in Chromium and with short faults included.
-	PYTHONASYNCIODEBUG=1 $(BIN)/pytest
+	$(BIN)/pytest
 
 .PHONY: soak
 soak: install  ## Run the tests that take hours: long properties, random faults, fuzzing.

@@ -56,11 +56,7 @@ class DemoProcess:
 
     def start(self):
         """Start it, without waiting for anything."""
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in ("DJANGO_SETTINGS_MODULE", "PYTHONASYNCIODEBUG")
-        }
+        inherited = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "manage.py", "demo", "--port", str(self.port), *self._arguments],
