@@ -109,7 +109,7 @@ class Keeper:
         """Compare what is recorded with a snapshot; asked for while one is under way, once more after it."""
         if self.manager.snapshot.state is not State.OPEN:
             return  # the repair after the next connect does it
-        if self._repair is None or self._repair.done():
+        if self._repair is None or self._repair.done() or self._repair.cancelling():
             self._repair = asyncio.create_task(self._run_repair(), name=f"repair {self.subject}")
         else:
             self._repair_again = True
@@ -242,7 +242,7 @@ class Keeper:
         await self._parts.bridge.note(second)
         self._compared_at = second.applied_at
         metrics.GAPS.labels("repaired" if second.differences else "nothing-missed").inc()
-        self._settled = True
+        self._end_settling()
 
     async def _follow_organizations(self) -> None:
         """GraphQL subscriptions are to organisations, and the snapshot has just said which ones are the user's."""
@@ -255,7 +255,13 @@ class Keeper:
         closes = await self._closable()
         await self._parts.bridge.note(CloseUnknown(self.link_id, self.user_id, closes, note, now_us()))
         metrics.GAPS.labels("unknown").inc()
+        self._end_settling()
+
+    def _end_settling(self) -> None:
+        """From now on each feed that falls silent has a window of its own, and so has one that just did."""
         self._settled = True
+        if self._deaf():
+            self._note_feeds()
 
     async def _closable(self) -> list[str]:
         """Return the windows that may close now, after opening one for each feed that is still deaf."""

@@ -1,0 +1,273 @@
+"""A link's windows: where they begin, what closes them, and that none is forgotten."""
+
+import asyncio
+from datetime import UTC, datetime
+from random import Random
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+import pytest_asyncio
+from django.contrib.auth import get_user_model
+from django.db.models import F
+
+from dashboard.models import Field
+from dashboard.recording import FieldRecorder
+from realtime import gaps, keeper
+from realtime.appsync.auth import ApiKey
+from realtime.bridge import Bridge, now_us
+from realtime.keeper import Keeper, Parts
+from realtime.models import Gap, Link, Transition
+from realtime.snapshot import Snapshot, SnapshotUnavailable
+from realtime.upstream.clock import SystemClock
+from realtime.upstream.credentials import StaticCredentials
+from realtime.upstream.policy import FullJitter, preset
+from realtime.upstream.states import State
+
+pytestmark = pytest.mark.feature("S4.12")
+DEADLINE = 10
+
+
+class Provider:
+    """Answers with what ``devices`` holds, or raises what is in ``failures`` first."""
+
+    def __init__(self):
+        self.devices = []
+        self.failures = []
+        self.asked = 0
+        self.answering = asyncio.Event()
+        self.answering.set()
+
+    async def fetch(self, headers):
+        self.asked += 1
+        await self.answering.wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        body = {
+            "asOf": datetime.fromtimestamp(now_us() / 1e6, UTC).isoformat(),
+            "user": {"userId": "sub-viewer"},
+            "organizations": [{"orgId": "org", "role": "Viewer"}],
+            "devices": self.devices,
+        }
+        return msgspec.convert(body, Snapshot)
+
+
+class Upstream:
+    """A keeper whose manager is the test: `be` publishes a state."""
+
+    def __init__(self, link, bridge, database, provider):
+        self.link, self.bridge, self.database, self.provider = link, bridge, database, provider
+        self.clock = SystemClock()
+        self.keeper = Keeper(link.pk, link.user_id, link.subject, StaticCredentials(ApiKey("key")), self._parts())
+        self.manager = SimpleNamespace(snapshot=None, heard_at=None)
+        self.keeper.manager = self.manager
+        self.revision = 0
+
+    def _parts(self):
+        async def organizations(user_id):
+            return ["org"]
+
+        known = {
+            "worker": "w1",
+            "endpoint": SimpleNamespace(dialect="events"),
+            "transport": None,
+            "policy": preset("full-jitter"),
+            "bridge": self.bridge,
+            "recorder": FieldRecorder(asks=True),
+            "provider": self.provider,
+            "clock": self.clock,
+            "rng": Random(1),
+            "root": "root",
+            "settle": 0.0,
+            "organizations": organizations,
+        }
+        return Parts(**{name: known[name] for name in Parts.__dataclass_fields__})
+
+    def be(self, state, reason="", silent_for=0.0):
+        """Publish a state; the last frame was heard ``silent_for`` seconds ago."""
+        self.revision += 1
+        now = self.clock.monotonic()
+        self.manager.heard_at = now - silent_for
+        self.manager.snapshot = SimpleNamespace(
+            revision=self.revision,
+            state=state,
+            reason=reason,
+            attempt=0,
+            session=1,
+            since=now,
+            next_try_at=None,
+            last_error=None,
+            connects=1,
+            drops=0,
+        )
+        self.keeper._changed(self.manager.snapshot)
+
+    def feeds(self, status, only=None):
+        """Let feeds take a status, and tell the keeper of each."""
+        for subscription in self.keeper._subscriptions:
+            if only in (None, subscription.feed):
+                subscription.status = status
+                self.keeper.subscription(subscription)
+
+    async def gaps(self, **about):
+        rows = await self.database.run(lambda: list(Gap.objects.filter(link=self.link, **about).order_by("pk")))
+        return [(gap.feed, gap.cause, gap.outcome) for gap in rows]
+
+    async def until(self, outcome, count=1):
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                if len(await self.gaps(outcome=outcome)) == count:
+                    return
+                await asyncio.sleep(0.005)
+
+    async def open(self):
+        """Come up and be repaired, for the first time, long enough ago."""
+        self.be(State.CONNECTING)
+        self.be(State.OPEN)
+        self.feeds("live")
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                if await self.gaps() and not await self.gaps(outcome="open"):
+                    break
+                await asyncio.sleep(0.005)
+        await self.database.run(lambda: Field.objects.update(recorded_at=F("recorded_at") - 60_000_000))
+
+
+@pytest.fixture
+def link(transactional_db):
+    user = get_user_model().objects.create_user("viewer", subject="sub-viewer")
+    return Link.objects.create(user=user, subject="sub-viewer")
+
+
+@pytest_asyncio.fixture
+async def upstream(link, database):
+    asked = {}
+    bridge = Bridge(
+        database, FieldRecorder(asks=True), lambda entries: None, lambda: None, lambda *about: None,
+        lambda link_id: asked["keeper"].compare(),
+    )  # fmt: skip
+    task = asyncio.create_task(bridge.run())
+    made = Upstream(link, bridge, database, Provider())
+    asked["keeper"] = made.keeper
+    yield made
+    await made.keeper._end_repair()
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_the_first_connect_has_a_window_too_and_the_snapshot_closes_it(upstream, database):
+    upstream.provider.devices = [{"orgId": "org", "deviceId": "d1", "online": True}]
+    await upstream.open()
+    assert await upstream.gaps() == [("", "connecting", "repaired")]
+    assert (await database.run(Link.objects.get)).live
+
+
+async def test_a_window_in_which_nothing_happened_says_so(upstream):
+    await upstream.open()
+    upstream.be(State.BACKOFF, "connection lost")
+    upstream.be(State.OPEN)
+    await upstream.until("nothing-missed")
+    assert (await upstream.gaps())[1] == ("", "connection lost", "nothing-missed")
+
+
+async def test_a_window_begins_at_the_last_frame_that_was_heard_and_not_when_the_loss_was_noticed(upstream, database):
+    await upstream.open()
+    upstream.be(State.BACKOFF, "connection lost", silent_for=40.0)
+    await upstream.until("open")
+    gap = await database.run(lambda: Gap.objects.get(outcome="open"))
+    expected = now_us() - 40_000_000 - gaps.MARGIN
+    assert abs(gap.started_at - expected) < 1_000_000
+    assert not (await database.run(Link.objects.get)).live
+
+
+async def test_one_window_spans_all_attempts_until_the_link_is_back(upstream):
+    await upstream.open()
+    for state in (State.BACKOFF, State.CONNECTING, State.BACKOFF, State.CONNECTING, State.AUTHENTICATING):
+        upstream.be(state)
+    await upstream.until("open")
+    upstream.be(State.OPEN)
+    await upstream.until("nothing-missed")
+    assert len(await upstream.gaps()) == 2
+
+
+async def test_a_loss_during_the_repair_keeps_the_window_open(upstream):
+    upstream.provider.answering.clear()
+    upstream.be(State.CONNECTING)
+    upstream.be(State.OPEN)
+    upstream.feeds("live")
+    upstream.be(State.BACKOFF)
+    upstream.provider.answering.set()
+    await upstream.until("open")
+    upstream.be(State.OPEN)
+    await upstream.until("repaired")
+    assert await upstream.gaps(outcome="open") == []
+
+
+async def test_a_snapshot_that_is_away_is_asked_until_it_comes(upstream, monkeypatch):
+    monkeypatch.setattr(keeper, "SNAPSHOT_RETRY", FullJitter(base=0.001, cap=0.001))
+    upstream.provider.failures = [SnapshotUnavailable("down")] * 3
+    await upstream.open()
+    assert upstream.provider.asked == 3 + 2
+
+
+async def test_a_snapshot_that_can_never_be_read_closes_the_window_as_unknown(upstream):
+    upstream.provider.failures = [SnapshotUnavailable("not in the expected form", retryable=False)]
+    await upstream.open()
+    assert await upstream.gaps() == [("", "connecting", "unknown")]
+
+
+async def test_without_a_provider_windows_close_as_unknown(upstream, link, database):
+    alone = Upstream(link, upstream.bridge, database, None)
+    await alone.open()
+    assert await alone.gaps() == [("", "connecting", "unknown")]
+
+
+async def test_a_refused_feed_has_a_window_of_its_own_until_it_is_live(upstream):
+    upstream.be(State.CONNECTING)
+    upstream.feeds("live")
+    upstream.feeds("refused", only="roleChanged")
+    upstream.be(State.OPEN)
+    await upstream.until("repaired")
+    assert await upstream.gaps(outcome="open") == [("roleChanged", "refused", "open")]
+    upstream.feeds("live", only="roleChanged")
+    await upstream.until("open", 0)
+    assert {outcome for feed, _, outcome in await upstream.gaps() if feed} == {"nothing-missed"}
+
+
+async def test_a_feed_that_falls_silent_while_the_window_closes_is_not_forgotten(upstream):
+    notes = upstream.bridge.note
+
+    def note(applied):
+        done = notes(applied)
+        if getattr(applied, "closes", None):
+            upstream.feeds("refused", only="roleChanged")
+        return done
+
+    upstream.bridge.note = note
+    upstream.be(State.CONNECTING)
+    upstream.be(State.OPEN)
+    upstream.feeds("live")
+    await upstream.until("repaired")
+    await upstream.until("open")
+    assert await upstream.gaps(outcome="open") == [("roleChanged", "refused", "open")]
+
+
+async def test_an_unreadable_payload_has_a_window_that_the_next_comparison_closes(upstream):
+    await upstream.open()
+    upstream.keeper.data("tokenRevoked", "{")
+    await upstream.until("nothing-missed", 1)
+    assert ("tokenRevoked", "undecodable payload", "nothing-missed") in await upstream.gaps()
+
+
+async def test_what_is_proven_ends_at_the_last_frame_heard_and_at_what_is_recorded(upstream):
+    await upstream.open()
+    upstream.manager.heard_at = upstream.clock.monotonic() - 5
+    _, through, _ = upstream.keeper.proof()
+    assert abs(through - (now_us() - 5_000_000)) < 1_000_000
+
+
+async def test_each_news_of_the_state_is_a_transition_and_repeats_are_none(upstream, database):
+    for _ in range(3):
+        upstream.be(State.CONNECTING)
+    await upstream.until("open")
+    assert await database.run(lambda: Transition.objects.count()) == 1
