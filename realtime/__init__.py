@@ -2,7 +2,7 @@
 
 The way of an event, one module a step::
 
-    AppSync ── upstream.transport ── appsync.events_session ── upstream.manager ── bridge ── decoding
+    AppSync ── upstream.transport ── appsync.session ── upstream.connection ── keeper ── bridge ── decoding
             ── the product's recorder + feed (one transaction) ── relay ── Valkey stream + group
             ── delivery.hub ── delivery.session ── delivery.websocket | delivery.http ── the browser
 
@@ -12,6 +12,7 @@ Rooms:
     delivery    towards browsers: sessions with a cursor, a bounded outbox, one hub a process
     emulator    a local AppSync that can misbehave at every level
 
-Beside them stand the modules where the rooms meet: `bridge`, `feed`, `relay`, `gaps`, `snapshot`, `demand` and
-`control`. What the engine needs from a product (what is recorded, who may see it) is in `product`.
+Beside them stand the modules where the rooms meet. `worker` follows what is `wanted` of links, a `keeper` looks after
+one of them, `bridge` is where all of them meet the database. What the engine needs from a product (what is recorded,
+who may see it) is in `product`.
 """
