@@ -57,6 +57,7 @@ def test_a_page_climbs_back_to_the_websocket_when_that_works_again(open_page, st
     assert_not_reloaded(page)
 
 
+@pytest.mark.feature("S1.9")
 @pytest.mark.faults
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_restart_of_the_web_process_is_survived_without_a_reload(open_page, demo, still, how):

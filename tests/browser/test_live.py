@@ -37,6 +37,7 @@ def test_the_overview_counts_on(open_page, still):
     assert_not_reloaded(page)
 
 
+@pytest.mark.feature("S4.13")
 def test_the_way_of_the_last_change_is_shown_hop_by_hop(open_page, still):
     page = live(open_page("/connection/", "owner"))
     still(op="set", key=CAMERA, fields={"online": False})
@@ -70,6 +71,7 @@ def test_licence_plan_and_settings_change_on_the_organisation_page(open_page, st
         still(op="set", key=key, fields={"licensePhase": "Valid", "isFreePlan": False})
 
 
+@pytest.mark.feature("S1.10")
 def test_what_changed_while_the_browser_was_offline_is_there_when_it_is_back(open_page, still):
     page = marked(live(open_page("/devices/", "owner")))
     page.context.set_offline(True)

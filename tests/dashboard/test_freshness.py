@@ -6,6 +6,7 @@ from django.conf import settings
 from dashboard.freshness import EXPLANATIONS, LABELS, Path, Reason, judge
 
 
+@pytest.mark.feature("B3")
 @pytest.mark.feature("S3.13")
 @pytest.mark.parametrize(
     ("path", "reason"),

@@ -167,6 +167,7 @@ def test_the_summary_names_the_silent_worker(people, link):
     assert (summary.links, summary.states, summary.open_gaps) == (1, [("backoff", 1)], 1)
 
 
+@pytest.mark.feature("S3.12")
 def test_the_first_page_shows_the_engine_at_a_glance(people, link):
     shown = page(people.operator, "/admin/")
     assert "1 backoff" in shown

@@ -7,6 +7,7 @@ from tests.demo import until
 pytestmark = [pytest.mark.faults, pytest.mark.feature("S4.12")]
 
 
+@pytest.mark.feature("B1")
 def test_one_cut_link_is_repaired_without_a_reload_while_the_others_go_on(stack, people, assert_nothing_lost):
     resyncs, drops = list(people.viewer.store.resyncs), stack.link("sub-owner")["drops"]
     stack.fault("drop", user="viewer", **{"for": 2})

@@ -223,6 +223,7 @@ def play(examples, steps):
     )
 
 
+@pytest.mark.feature("S1.13")
 def test_snapshot_and_entries_make_the_later_snapshot():
     play(examples=60, steps=40)
 

@@ -61,6 +61,7 @@ def test_a_choice_names_what_there_is_to_choose():
     assert "Choose from: events, graphql." in said
 
 
+@pytest.mark.feature("S1.4")
 def test_choices_keep_the_order_given():
     read = lambda env: env.choices("ORDER", ("websocket", "sse"), default=("websocket", "sse"))  # noqa: E731
     assert value(read, ORDER="sse, websocket") == ["sse", "websocket"]

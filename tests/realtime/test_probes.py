@@ -29,6 +29,7 @@ async def test_ready():
     assert (answer.status_code, answer.json()) == (200, {"ready": True, "problems": {}})
 
 
+@pytest.mark.feature("S1.16")
 async def test_not_ready_says_why():
     answer = await ask(Probes(Health({"database": broken})), "/readyz")
     assert answer.status_code == 503

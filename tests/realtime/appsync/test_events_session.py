@@ -345,6 +345,7 @@ def test_b63_the_end_of_the_connection_ends_everything_that_waits_once(talk):
     assert talk.session.next_deadline() is None
 
 
+@pytest.mark.feature("S2.5")
 def test_nothing_that_arrives_after_the_end_counts(talk):
     live = talk.live("/ns/a")
     talk.session.closed(1.0)

@@ -80,6 +80,7 @@ async def test_a_client_that_never_reads_again_is_let_go(viewers_session, topic,
         await asyncio.to_thread(server.says, "reads nothing")
 
 
+@pytest.mark.feature("B8")
 @pytest.mark.feature("S1.15")
 async def test_told_to_leave_it_sends_everybody_away_and_exits_cleanly(viewers_session, started):
     server = started()

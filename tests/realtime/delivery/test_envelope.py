@@ -75,6 +75,7 @@ def test_close_codes_lie_in_the_range_that_says_whether_to_come_back():
     assert stays_away == {"MALFORMED", "NOT_SIGNED_IN", "ACCESS_ENDED", "TOO_MANY"}
 
 
+@pytest.mark.feature("S1.7")
 @given(st.binary() | st.text())
 @pytest.mark.feature("S3.10")
 def test_whatever_a_client_sends_is_a_command_or_refused(message):

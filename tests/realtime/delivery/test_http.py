@@ -43,6 +43,7 @@ async def test_the_last_event_id_is_the_cursor_and_wins_over_the_address(browser
     assert [heard["offset"] for heard in events] == [2, 3]
 
 
+@pytest.mark.feature("B2")
 @pytest.mark.feature("S1.3")
 async def test_a_cursor_goes_from_one_transport_to_the_other_and_back(browser, topic, writer):
     async with browser.socket() as socket:
@@ -113,6 +114,7 @@ async def test_the_snapshot_is_kept_by_no_cache(browser):
     assert (await browser.get("/live/snapshot/")).headers["cache-control"] == "no-store"
 
 
+@pytest.mark.feature("S3.4")
 async def test_a_ping_and_a_sync_can_be_posted(browser):
     pong = await browser.post('{"id":1,"type":"ping"}')
     assert (pong.status_code, pong.json()["type"], pong.json()["id"]) == (200, "pong", 1)

@@ -16,6 +16,7 @@ def topic(viewer):
     return f"user.{viewer.pk}"
 
 
+@pytest.mark.feature("S1.1")
 @pytest.mark.feature("S1.8")
 async def test_a_session_is_greeted_and_hears_what_happens(browser, viewer, topic, writer):
     async with browser.socket() as socket:
@@ -91,6 +92,7 @@ def feed_places(cursor):
     return {part.rsplit(":", 2)[0]: int(part.rsplit(":", 1)[1]) for part in cursor.split(",")}
 
 
+@pytest.mark.feature("B4")
 @pytest.mark.feature("S3.13")
 async def test_what_the_layer_loses_is_repaired_before_what_follows(browser, topic, writer):
     async with browser.socket() as socket:

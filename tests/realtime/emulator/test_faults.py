@@ -27,6 +27,7 @@ def test_nothing_stands_at_first(faults):
     assert faults.match("lose") is None
 
 
+@pytest.mark.feature("B10")
 def test_a_fault_stands_until_it_is_cleared(faults):
     fault = faults.add(Fault("lose"))
     assert [faults.match("lose") for _ in range(3)] == [fault] * 3

@@ -198,6 +198,7 @@ async def test_b15_a_connection_that_ends_on_its_way_up_is_tried_again(made, fra
 # ── Failures ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.feature("S0.4")
 async def test_a_lost_connection_is_dialled_again_and_everything_is_subscribed_anew(link):
     """B49: with fresh ids."""
     await link.start()
@@ -445,6 +446,7 @@ async def test_b22_an_error_without_an_id_is_told_and_ends_nothing(link):
     assert set(link.statuses().values()) == {"live"}
 
 
+@pytest.mark.feature("S3.5")
 @pytest.mark.feature("S4.5")
 async def test_b61_what_is_no_longer_wanted_is_unsubscribed_and_not_asked_for_again(link):
     await link.start()

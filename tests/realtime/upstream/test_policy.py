@@ -59,6 +59,7 @@ def test_b16_full_jitter_draws_from_the_whole_interval():
     assert min(schedule.delay(1, rng) for _ in range(2_000)) == BACKOFF_FLOOR
 
 
+@pytest.mark.feature("S4.6")
 def test_the_presets_have_their_names_and_numbers():
     assert set(PRESETS) == {"full-jitter", "exponential-5", "fixed-10s", "amplify", "power"}
     assert PRESETS["full-jitter"] == Policy()

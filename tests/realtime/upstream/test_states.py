@@ -86,6 +86,7 @@ def test_the_walk_comes_into_every_state():
     assert len(walk()) > 5_000
 
 
+@pytest.mark.feature("S3.1")
 @pytest.mark.feature("S2.2")
 def test_every_step_ends_where_the_table_says_or_stays():
     for before, trigger, after in walk():

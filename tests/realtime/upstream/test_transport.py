@@ -137,6 +137,7 @@ async def test_a_redirect_is_not_followed_with_the_token():
     assert (error.status, requests) == (307, [])
 
 
+@pytest.mark.feature("S2.6")
 async def test_a_port_that_nobody_listens_on_is_a_failed_connect():
     async with websocket_server(idle) as port:
         pass
@@ -253,6 +254,7 @@ async def test_a_binary_frame_is_read_as_text():
         await socket.close()
 
 
+@pytest.mark.feature("S3.3")
 async def test_b45_a_peer_that_answers_no_ping_is_found_out(monkeypatch):
     monkeypatch.setattr(module, "PING_EVERY", 0.05)
     monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.05)
