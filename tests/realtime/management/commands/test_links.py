@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from realtime.models import Gap, Link
-from realtime.worker import _note_applied
+from realtime.wanted import note_applied
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +50,7 @@ def test_an_unknown_link_is_an_error_that_says_where_to_look(links):
 )
 def test_a_wish_is_desired_state_and_waits_for_a_worker(links, monkeypatch, operation, column, after):
     ada = links.get(subject="sub-ada")
-    monkeypatch.setattr("realtime.control.wait_applied.__defaults__", (5.0, lambda _: _note_applied([(ada.pk, 1)])))
+    monkeypatch.setattr("realtime.control.wait_applied.__defaults__", (5.0, lambda _: note_applied([(ada.pk, 1)])))
     call_command("links", operation, "ada")
     ada.refresh_from_db()
     assert (getattr(ada, column), ada.desired_revision, ada.applied_revision) == (after, 1, 1)
