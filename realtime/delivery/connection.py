@@ -81,7 +81,7 @@ class Connection:
         self._tasks = tasks
         self._recovered = asyncio.Event()
         self._blocked_at = 0.0
-        self._checked_at = time.monotonic()
+        self._checked_at = time.time()
         self._checking = False
         self._access: dict[str, int] = {}
         self._counted = 0
@@ -126,18 +126,25 @@ class Connection:
         self._act()
 
     def look(self, heads: Mapping[str, Head], *, trusted: bool) -> None:
-        """Compare with the database's heads, and see to what the time brings: once a second."""
-        now = time.monotonic()
-        self._session.look(heads, now, trusted=trusted)
+        """Compare with the database's heads; look at the sign-in again when access has changed."""
+        self._session.look(heads, trusted=trusted)
         self._act()
-        self._transport.keep_alive(self._live.limits.heartbeat_seconds)
-        if not self._closed and self._session.blocked and now - self._blocked_at > self._live.limits.stuck_seconds:
+        if self._note_access(heads):
+            self._recheck()
+
+    def tick(self) -> None:
+        """See to what the time brings, whether or not the database answers: once a second."""
+        limits, now = self._live.limits, time.time()
+        self._session.tick(now)
+        self._act()
+        self._transport.keep_alive(limits.heartbeat_seconds)
+        if not self._closed and self._session.blocked and now - self._blocked_at > limits.stuck_seconds:
             logger.info("session %s reads nothing: closed", self._session.id)
             metrics.CLOSED.labels(str(int(Close.SLOW))).inc()
             self._closed = True
             self._transport.abort()
-        if self._note_access(heads) or now - self._checked_at > self._live.limits.recheck_seconds:
-            self._recheck(now)
+        if now - self._checked_at > limits.recheck_seconds:
+            self._recheck()
         metrics.DELIVERED.inc(self._session.sent - self._counted)
         self._counted = self._session.sent
 
@@ -174,7 +181,7 @@ class Connection:
             transport.send(items, session)
             if transport.blocked and not session.blocked:
                 session.blocked = True
-                self._blocked_at = time.monotonic()
+                self._blocked_at = time.time()
         while session.asks:
             self._see_to(session.asks.pop(0))
         if not session.recovering:
@@ -230,9 +237,9 @@ class Connection:
                 self._access[topic] = head.access_version
         return risen
 
-    def _recheck(self, now: float) -> None:
+    def _recheck(self) -> None:
         if not self._checking:
-            self._checking, self._checked_at = True, now
+            self._checking, self._checked_at = True, time.time()
             self._tasks.create_task(self._check())
 
     async def _check(self) -> None:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -96,7 +96,7 @@ class Hub:
         """Begin to listen, to look and to announce, once. Neither Valkey nor the database need be there yet."""
         if self._tasks:
             return
-        for part in (self._listener.run, self._keep_looking, self._keep_announcing):
+        for part in (self._listener.run, self._keep_ticking, self._keep_looking, self._keep_announcing):
             self._spawn(_keep(part))
 
     async def stop(self) -> None:
@@ -229,6 +229,18 @@ class Hub:
             logger.exception("a session failed and is closed")
             connection.close(Close.FAILED)
 
+    async def _keep_ticking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            async for connection in self._each_connection():
+                self._guarded(connection, connection.tick)
+
+    async def _each_connection(self) -> AsyncIterator[Connection]:
+        for number, connection in enumerate(tuple(self._topics)):
+            if number % LOOKS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            yield connection
+
     # ── The database ──────────────────────────────────────────────────────────────────────────────────────
 
     async def _keep_looking(self) -> None:
@@ -247,10 +259,8 @@ class Hub:
             trusted = self._path_ok and not self._believe_head
             self._believe_head = self._measured = False
             self._note_workers(beats)
-            for number, connection in enumerate(tuple(self._topics)):
+            async for connection in self._each_connection():
                 self._guarded(connection, connection.look, heads, trusted=trusted)
-                if number % LOOKS_AT_ONCE == 0:
-                    await asyncio.sleep(0)
 
     @staticmethod
     def _look(topics: Sequence[str]) -> tuple[dict[str, Head], _Beats]:

@@ -189,12 +189,15 @@ class Session:
             self._start(topic, recovered=False)
         self._say_resync(topic, cause)
 
-    def look(self, heads: Mapping[str, Head], now: float, *, trusted: bool) -> None:
+    def look(self, heads: Mapping[str, Head], *, trusted: bool) -> None:
         """Compare with where the database says the topics stand: every second, the layer ``trusted`` or not."""
         for topic, feed in self._feeds.items():
             head = heads.get(topic)
             if head is not None:
                 self._look_at(feed, head, trusted=trusted)
+
+    def tick(self, now: float) -> None:
+        """See to what is due by ``now``, on the same clock as ``receive``: every second."""
         if self._hidden and now - self._gathered_at >= self._limits.hidden_seconds:
             self._gathered_at = now
             self._lowest = PRIORITY_LOW

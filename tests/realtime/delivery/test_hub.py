@@ -46,11 +46,13 @@ class Database:
 
     def __init__(self):
         self.calls = []
-        self.gone = False
+        self.gone = self.hangs = False
 
     async def run(self, function, *args):
         self.calls.append((function.__name__, args))
         await asyncio.sleep(0)
+        if self.hangs:
+            await asyncio.Future()
         if self.gone:
             raise OperationalError("gone")
         return function(*args)
@@ -63,6 +65,7 @@ class Somebody:
         self.user_id = user_id
         self.told = []
         self.closed = None
+        self.ticks = 0
 
     def deliver(self, run):
         self.told.append(("run", run.first, run.last))
@@ -81,6 +84,9 @@ class Somebody:
 
     def look(self, heads, *, trusted):
         self.told.append(("look", trusted))
+
+    def tick(self):
+        self.ticks += 1
 
     def close(self, close):
         self.closed = close
@@ -266,6 +272,15 @@ async def test_a_database_that_is_away_ends_nobody_and_is_looked_at_again(hosts,
     assert len([line for line in caplog.messages if "the database does not answer" in line]) == 1
     hosts.database.gone = False
     await until(lambda: ("look", True) in person.told)
+
+
+async def test_a_database_that_hangs_stops_no_clock(hosts):
+    person = Somebody()
+    await hosts.hub.join(person, ["user.1"])
+    hosts.database.hangs = True
+    hosts.hub.start()
+    await until(lambda: person.ticks >= 3)
+    assert person.told == []
 
 
 @pytest.mark.feature("S2.13")

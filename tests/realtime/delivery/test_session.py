@@ -1,11 +1,13 @@
 """One session against a topic's truth: whatever the layer loses, repeats or delays, the client ends equal."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.delivery.envelope import Close
+from realtime.delivery.envelope import Close, parse_cursor
 from realtime.delivery.limits import Limits
 from realtime.delivery.run import Run
 from realtime.delivery.session import DropTopics, EndSession, Session, WantState, WantTopics
@@ -33,10 +35,6 @@ def on(value=1, time=1):
 
 
 def open_session(truth, cursor=""):
-    from datetime import UTC, datetime
-
-    from realtime.delivery.envelope import parse_cursor
-
     session = Session("s1", 7, parse_cursor(cursor), Limits())
     session.open(truth.heads)
     if not session.recovering:
@@ -88,8 +86,6 @@ def test_what_is_heard_before_the_heads_are_read_is_kept():
     before = truth.heads
     session.deliver(Run([truth.append(fields=on())]))
     session.open(before)
-    from datetime import UTC, datetime
-
     session.greet(datetime.fromtimestamp(NOW, UTC))
     assert [frame["type"] for frame in frames(session.take(0))] == ["hello", "event"]
 
@@ -236,7 +232,7 @@ def test_an_old_look_that_comes_late_is_no_restored_database(truth, client):
     line = Line(truth, client)
     old = truth.heads
     line.hear(truth.append(fields=on()))
-    line.session.look(old, NOW, trusted=True)
+    line.session.look(old, trusted=True)
     line.act()
     assert client.resyncs == []
 
@@ -302,10 +298,10 @@ def test_a_hidden_page_gets_what_is_urgent_at_once_and_the_rest_gathered(truth, 
     line.hear(truth.append(key="a", fields=on(2, 2)))
     line.hear(truth.append(key="b", fields=on(), priority=1))
     assert client.sent == [3]
-    line.session.look(truth.heads, NOW + 4, trusted=True)
+    line.session.tick(NOW + 4)
     line.act()
     assert client.sent == [3]
-    line.session.look(truth.heads, NOW + 6, trusted=True)
+    line.session.tick(NOW + 6)
     line.act()
     assert client.sent == [3, 2]
     line.hear(truth.append(key="a", fields=on(3, 3)))

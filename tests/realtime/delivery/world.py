@@ -1,5 +1,7 @@
 """A topic's truth, a layer that misbehaves, and a client that follows the wire protocol: all in memory."""
 
+from datetime import UTC, datetime
+
 import msgspec
 
 from realtime.delivery.continuity import Repair
@@ -158,8 +160,6 @@ class Line:
             assert isinstance(ask, Repair), ask
             self.repairs.append(ask)
         if not self.greeted and not self.session.recovering:
-            from datetime import UTC, datetime
-
             self.session.greet(datetime.fromtimestamp(NOW, UTC))
             self.greeted = True
         if not self.session.blocked:
@@ -193,7 +193,8 @@ class Line:
         self.act()
 
     def look(self, *, trusted=True):
-        self.session.look(self.truth.heads, NOW, trusted=trusted)
+        self.session.look(self.truth.heads, trusted=trusted)
+        self.session.tick(NOW)
         self.act()
 
     def settle(self):
