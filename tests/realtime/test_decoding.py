@@ -1,43 +1,103 @@
+"""Payloads as the nine feeds send them, and all that is no such payload."""
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from realtime import decoding
-from realtime.events import MAX_LEVELS
+from realtime.decoding import Undecodable, copy_of, decode
+from realtime.feeds import BY_NAME, FEEDS, channels
 
-AI = "organization/aiSettingsChanged"
+pytestmark = pytest.mark.feature("S4.2")
+
+WHOLE = {
+    "orgId": "org", "deviceId": "d1", "archiveId": "a1", "userId": "u1", "online": True, "recording": "paused",
+    "fwUpdateState": "Failed", "progress": 40, "version": "1.2", "state": "Ready", "licensePhase": "NoticePeriod",
+    "isFreePlan": False, "AIControlSetting": {"b": [1], "a": None}, "role": "Admin", "reason": "left",
+    "timestamp": "2026-09-20T12:00:00.000001Z",
+}  # fmt: skip
+EXPECTED = {
+    "device/presenceChanged": ("device/org/d1", {"online": True}, False),
+    "device/recordingStateChanged": ("device/org/d1", {"recording": "paused"}, False),
+    "device/firmwareUpdated": (
+        "device/org/d1",
+        {"fwUpdateState": "Failed", "fwProgress": 40, "fwVersion": "1.2"},
+        True,
+    ),
+    "archive/stateChanged": ("archive/org/a1", {"state": "Ready", "deviceId": "d1", "progress": 40}, False),
+    "organization/licensePhaseChanged": ("organization/org", {"licensePhase": "NoticePeriod"}, True),
+    "organization/planChanged": ("organization/org", {"isFreePlan": False}, False),
+    "organization/aiSettingsChanged": ("organization/org", {"AIControlSetting": {"a": None, "b": [1]}}, False),
+    "roleChanged": ("member/org/u1", {"role": "Admin"}, True),
+    "tokenRevoked": ("user/u1", {"tokenRevoked": "left"}, True),
+}
+names = pytest.mark.parametrize("name", [feed.name for feed in FEEDS])
 
 
-def tree(levels):
-    return '{"a":' * levels + "1" + "}" * levels
+def copied(name, payload):
+    event = decode(name, msgspec.json.encode(payload).decode())
+    return copy_of(name, event, user_id=7, received=5, source="events")
 
 
-def settings(levels):
-    return f'{{"orgId":"org-a","AIControlSetting":{tree(levels)}}}'
+@names
+def test_each_feed_names_its_entity_and_fields(name):
+    copy = copied(name, WHOLE)
+    fields = {field: msgspec.json.decode(text) for field, text in copy.fields}
+    assert (copy.key, fields, copy.urgent) == EXPECTED[name]
+    assert (copy.user_id, copy.received, copy.event_type) == (7, 5, BY_NAME[name].event_type)
 
 
-def test_settings_may_be_a_tree():
-    event = decoding.decode(AI, settings(MAX_LEVELS))
-    assert decoding.fact_of(AI, event).fields == (("AIControlSetting", tree(MAX_LEVELS)),)
+@names
+def test_a_payload_without_a_time_has_none(name):
+    assert copied(name, {**WHOLE, "timestamp": None}).time is None
 
 
-@pytest.mark.parametrize("levels", [MAX_LEVELS + 1, 900, 5000])
-@pytest.mark.feature("S3.9")
-def test_settings_that_nobody_could_read_again_are_undecodable(levels):
-    with pytest.raises(decoding.Undecodable):
-        decoding.decode(AI, settings(levels))
+@names
+def test_a_payload_may_call_itself_by_its_own_name_only(name):
+    assert copied(name, {**WHOLE, "eventType": BY_NAME[name].event_type})
+    with pytest.raises(Undecodable, match="eventType"):
+        copied(name, {**WHOLE, "eventType": "another/thing"})
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [("2026-09-20T12:00:00.000001Z", 1), ("2026-09-20T12:00:00.000001", 1), ("2026-09-20T14:00:00.5+02:00", 500_000)],
+)
+def test_times_are_exact_to_the_microsecond_and_utc_without_a_zone(text, offset):
+    assert copied("organization/planChanged", {**WHOLE, "timestamp": text}).time == 1_789_905_600_000_000 + offset
+
+
+def test_unknown_fields_and_words_are_no_errors():
+    copy = copied("device/firmwareUpdated", {**WHOLE, "fwUpdateState": "Verifying", "surprise": {"x": 1}})
+    assert dict(copy.fields)["fwUpdateState"] == '"Verifying"'
+
+
+def test_the_end_of_a_membership_is_a_role_of_none():
+    assert dict(copied("roleChanged", {**WHOLE, "role": None}).fields) == {"role": "null"}
 
 
 @pytest.mark.parametrize(
     "payload",
-    ["", "null", "[]", "1", '{"orgId":"../x","deviceId":"d","online":true}', '{"orgId":"o","deviceId":"\ud800"}',
-     '{"orgId":"o","deviceId":"d","online":1}', '{"orgId":"o","deviceId":"d","online":true,"timestamp":"soon"}',
-     '{"orgId":"o","deviceId":"d","online":true,"eventType":"roleChanged"}', '{"orgId":' * 5000],
+    [
+        "", "null", "[]", '"text"', "{", '{"orgId":"org"}', '{"orgId":"org","deviceId":"d","online":"yes"}',
+        '{"orgId":"a/b","deviceId":"d","online":true}', '{"orgId":"org","deviceId":"","online":true}',
+        '{"orgId":"org","deviceId":"d","online":true,"timestamp":"soon"}', '{"a":' + "[" * 50_000, '"\ud800"',
+    ],
 )  # fmt: skip
-def test_what_a_feed_does_not_hold_is_undecodable(payload):
-    with pytest.raises(decoding.Undecodable):
-        decoding.decode("device/presenceChanged", payload)
+def test_what_is_no_such_payload_is_refused_and_says_why(payload):
+    with pytest.raises(Undecodable):
+        decode("device/presenceChanged", payload)
 
 
-def test_undecodable_names_the_place():
-    with pytest.raises(decoding.Undecodable, match="deviceId"):
-        decoding.decode("device/presenceChanged", msgspec.json.encode({"orgId": "o", "online": True}).decode())
+@given(st.sampled_from([feed.name for feed in FEEDS]), st.text() | st.binary().map(lambda data: data.decode("latin-1")))
+def test_no_text_whatever_raises_anything_else(name, text):
+    try:
+        decode(name, text)
+    except Undecodable as error:
+        assert str(error)
+
+
+def test_nine_channels_of_a_user_lie_below_the_users_own():
+    made = channels("vortex-app", "sub-1")
+    assert len(made) == len(FEEDS) == 9
+    assert {channel.rpartition("/user/sub-1/")[2] for channel in made.values()} == {feed.name for feed in FEEDS}

@@ -1,0 +1,56 @@
+"""Operators' wishes outlive every process, and their answer has a deadline."""
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from realtime import control
+from realtime.models import Link
+
+pytestmark = [pytest.mark.django_db, pytest.mark.feature("S4.3")]
+
+
+@pytest.fixture
+def link():
+    user = get_user_model().objects.create_user("viewer", subject="sub-viewer")
+    return Link.objects.create(user=user, subject=user.subject)
+
+
+@pytest.mark.parametrize(
+    ("operation", "desire", "reconnects"),
+    [("suspend", "suspended", 0), ("resume", "auto", 0), ("reconnect", "auto", 1)],
+)
+def test_a_wish_is_a_row_with_a_revision_of_its_own(link, operation, desire, reconnects):
+    assert control.wish(link.pk, operation) == 1
+    link.refresh_from_db()
+    assert (link.desire, link.reconnect_wanted, link.desired_revision) == (desire, reconnects, 1)
+
+
+def test_each_wish_has_a_later_revision(link):
+    assert [control.wish(link.pk, "reconnect") for _ in range(3)] == [1, 2, 3]
+
+
+def test_an_unknown_wish_is_refused(link):
+    with pytest.raises(ValueError, match="explode"):
+        control.wish(link.pk, "explode")
+
+
+def test_a_link_that_is_not_there_is_an_error():
+    with pytest.raises(Link.DoesNotExist):
+        control.wish(1, "suspend")
+
+
+def test_the_answer_comes_once_a_worker_followed(link):
+    revision = control.wish(link.pk, "suspend")
+
+    def follow(seconds):
+        Link.objects.update(applied_revision=revision, state="suspended")
+
+    assert control.wait_applied(link.pk, revision, sleep=follow).state == "suspended"
+
+
+def test_without_a_worker_the_deadline_says_so_and_the_wish_stands(link):
+    revision = control.wish(link.pk, "suspend")
+    with pytest.raises(control.NotApplied, match="upstream"):
+        control.wait_applied(link.pk, revision, seconds=1.0, sleep=lambda seconds: None)
+    link.refresh_from_db()
+    assert link.desire == Link.Desire.SUSPENDED
