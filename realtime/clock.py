@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+EARLIEST = -62_135_596_800_000_000
+LATEST = 253_402_300_799_000_000
+"""The first and the last second of a `datetime` in UTC."""
+
 
 def now_us() -> int:
     """Return the wall clock in microseconds."""
@@ -12,10 +16,13 @@ def now_us() -> int:
 
 
 def to_us(moment: datetime) -> int:
-    """Return a moment in microseconds; one without a zone is UTC, as AWS writes its times."""
+    """Return a moment in microseconds; one without a zone is UTC, as AWS writes its times.
+
+    One at the calendar's edge that falls off it in UTC becomes the edge: it is kept, and must be shown again.
+    """
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1_000_000)
+    return min(max(round(moment.timestamp() * 1_000_000), EARLIEST), LATEST)
 
 
 def from_us(us: int) -> datetime:
