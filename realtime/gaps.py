@@ -63,5 +63,6 @@ def adopt(worker: str, cause: str, now: int) -> int:
     left = Link.objects.filter(worker=worker).values_list("pk", "live", "proven_at")
     rows = [(pk, WHOLE_LINK, cause, proven - MARGIN) for pk, live, proven in left if live]
     open_window(rows)
-    Link.objects.filter(worker=worker).exclude(state="suspended").update(state="stopped", reason=cause, since=now)
+    died = Link.objects.filter(worker=worker).exclude(state__in=("suspended", "stopped"))
+    died.update(state="stopped", reason=cause, since=now)
     return len(rows)
