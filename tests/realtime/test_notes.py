@@ -1,0 +1,89 @@
+"""What a link's life writes, and that its user's page is told of each window that opens and closes."""
+
+import json
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from realtime import gaps
+from realtime.models import Gap, Link, Transition, UndecodablePayload
+from realtime.notes import LINK_KEY, CloseUnknown, FeedsState, LinkState, Proof, Unreadable
+
+pytestmark = [pytest.mark.django_db, pytest.mark.feature("S4.12")]
+NOW = 1_790_000_000_000_000
+
+
+@pytest.fixture
+def link():
+    user = get_user_model().objects.create_user("viewer", subject="sub-viewer")
+    return Link.objects.create(user=user, subject=user.subject, state="open", live=True)
+
+
+def state(link, word, not_live=None, news=True):
+    values = {"state": word, "reason": "why", "attempt": 2, "next_try_at": None, "last_error": "", "since": NOW}
+    return LinkState(link.pk, link.user_id, "w1", values, 1, NOW, not_live, news)
+
+
+def told(recording):
+    """What the page of the link's user is told, or None."""
+    if not recording.drafts:
+        return None
+    (draft,) = recording.drafts
+    assert draft.key == LINK_KEY
+    return {name: json.loads(text) for name, text, _, _ in draft.fields}
+
+
+def test_a_loss_opens_a_window_is_a_transition_and_is_told(link):
+    news = told(state(link, "backoff", ("lost", NOW - 5)).apply(NOW))
+    assert (news["state"], news["reason"], news["gap"]) == ("backoff", "why", {"since": NOW - 5, "cause": "lost"})
+    assert Transition.objects.get().state == "backoff"
+    assert not Link.objects.get().live
+
+
+def test_what_is_no_news_is_neither_told_nor_kept_as_a_transition(link):
+    state(link, "backoff", ("lost", NOW)).apply(NOW)
+    assert told(state(link, "backoff", ("lost", NOW), news=False).apply(NOW + 1)) is None
+    assert Transition.objects.count() == 1
+
+
+def test_a_window_of_one_feed_is_told_when_it_opens_and_only_then(link):
+    note = FeedsState(link.pk, link.user_id, [], [("roleChanged", "refused", NOW)])
+    assert told(note.apply(NOW))["gap"] == {"since": NOW, "cause": "refused"}
+    assert told(note.apply(NOW + 1)) is None
+
+
+def test_an_unreadable_payload_is_kept_short_and_its_window_is_told(link):
+    note = Unreadable(link.pk, link.user_id, "roleChanged", NOW, "no JSON", "\x00" + "x" * 20_000)
+    assert told(note.apply(NOW))["gap"]["cause"] == "undecodable payload"
+    kept = UndecodablePayload.objects.get()
+    assert kept.payload.startswith("\\u0000x") and len(kept.payload) < 8_100
+    assert Gap.objects.get().started_at == NOW - gaps.MARGIN
+
+
+def test_a_window_that_closes_as_unknown_is_told_and_the_link_is_live(link):
+    state(link, "backoff", ("lost", NOW)).apply(NOW)
+    state(link, "open").apply(NOW + 1)
+    note = CloseUnknown(link.pk, link.user_id, [gaps.WHOLE_LINK], "no provider", NOW)
+    assert told(note.apply(NOW + 2))["gap"] is None
+    assert Link.objects.get().live
+    assert Gap.objects.get().outcome == "unknown"
+
+
+def test_a_link_that_fell_again_is_not_live_by_a_late_closing(link):
+    state(link, "backoff", ("lost", NOW)).apply(NOW)
+    CloseUnknown(link.pk, link.user_id, [gaps.WHOLE_LINK], "", NOW).apply(NOW + 2)
+    assert not Link.objects.get().live
+
+
+def test_later_news_has_the_later_version(link):
+    (first,) = state(link, "connecting", ("lost", NOW)).apply(NOW).drafts
+    (second,) = state(link, "open").apply(NOW + 1).drafts
+    assert min(field[2] for field in second.fields) > max(field[2] for field in first.fields)
+    assert Link.objects.get().noted_at == NOW + 1
+
+
+def test_proof_moves_the_mark_and_counts(link):
+    Proof([(link.pk, NOW, 3)]).apply(NOW)
+    Proof([(link.pk, NOW + 5, 2)]).apply(NOW)
+    link.refresh_from_db()
+    assert (link.proven_at, link.received) == (NOW + 5, 5)

@@ -1,0 +1,105 @@
+"""Who owns the links: one worker, whose next life takes over what the last one left."""
+
+import asyncio
+import dataclasses
+
+import pytest
+import pytest_asyncio
+from django.contrib.auth import get_user_model
+
+from realtime import config, gaps, product
+from realtime import valkey as valkey_client
+from realtime.bridge import Fenced, now_us
+from realtime.models import Gap, Link
+from realtime.models import Worker as WorkerRow
+from realtime.worker import AnotherWorker, Worker
+
+pytestmark = pytest.mark.feature("S4.12")
+DEADLINE = 15
+
+
+@pytest_asyncio.fixture
+async def start(valkey, layer, database):
+    """Start workers in this process; they are stopped at the end."""
+    known = config.load()
+    nowhere = dataclasses.replace(known.upstream, events_url="http://127.0.0.1:9/event", auth="oidc")
+    site = dataclasses.replace(known, upstream=nowhere)
+    started = []
+
+    def run(name="w1"):
+        worker = Worker(name, site, product.load(), valkey_client.connect(), layer)
+        started.append((worker, asyncio.create_task(worker.run())))
+        return started[-1]
+
+    yield run
+    for worker, task in started:
+        worker.stop()
+        await asyncio.wait([task], timeout=DEADLINE)
+
+
+@pytest.fixture
+def link(transactional_db):
+    user = get_user_model().objects.create_user("viewer", subject="sub-viewer")
+    return Link.objects.create(user=user, subject=user.subject, worker="w1", state="open", live=True, proven_at=777)
+
+
+async def rows(database, model, **about):
+    return await database.run(lambda: list(model.objects.filter(**about)))
+
+
+async def until(condition):
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.02)
+
+
+async def fence(database):
+    found = await rows(database, WorkerRow, name="w1")
+    return found[0].fence if found else 0
+
+
+async def reached(database, wanted):
+    return await fence(database) >= wanted
+
+
+async def test_what_the_last_life_left_live_has_a_window_since_its_last_proof(start, link, database):
+    start()
+    await until(lambda: reached(database, 1))
+    (gap,) = await rows(database, Gap)
+    assert (gap.cause, gap.started_at) == ("the worker died", 777 - gaps.MARGIN)
+
+
+async def test_links_of_another_dead_worker_are_taken_over_too(start, link, database):
+    await database.run(lambda: Link.objects.update(worker="w0"))
+    await database.run(lambda: WorkerRow.objects.create(name="w0", beat=1))
+    start()
+    await until(lambda: reached(database, 1))
+    (taken,) = await rows(database, Link)
+    assert (taken.worker, taken.live) == ("w1", False)
+
+
+async def test_beside_a_worker_that_is_alive_no_other_one_starts(start, database):
+    await database.run(lambda: WorkerRow.objects.create(name="w0", beat=now_us()))
+    _, task = start()
+    with pytest.raises(AnotherWorker, match="w0"):
+        await asyncio.wait_for(asyncio.shield(task), DEADLINE)
+
+
+async def test_a_worker_that_was_replaced_ends_by_itself(start, database):
+    _, old = start()
+    await until(lambda: reached(database, 1))
+    start()
+    with pytest.raises(Fenced):
+        await asyncio.wait_for(asyncio.shield(old), DEADLINE)
+    assert await fence(database) == 2
+
+
+async def test_a_stopped_worker_says_goodbye(start, database):
+    worker, task = start()
+    await until(lambda: reached(database, 1))
+    worker.stop()
+    await asyncio.wait_for(task, DEADLINE)
+    (row,) = await rows(database, WorkerRow)
+    assert row.stopped
