@@ -23,14 +23,14 @@ from django.db.migrations.executor import MigrationExecutor
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime.appsync.auth import Authorization, Request
+from realtime.appsync.auth import Authorization
 from realtime.appsync.endpoint import Endpoint
 from realtime.appsync.events_session import EventsSession
 from realtime.appsync.session import Accepted, Rejected, SubscriptionChanged
 from realtime.appsync.states import SubscriptionState
 from realtime.clock import now_us
 from realtime.models import WORKER_SILENT_AFTER, Worker
-from realtime.snapshot import SnapshotProvider, SnapshotUnavailable
+from realtime.snapshot import SnapshotProvider, SnapshotUnavailable, caller
 from realtime.upstream.transport import Socket, Transport, TransportError
 
 Verdict = Literal["ok", "warning", "failed", "skipped"]
@@ -156,10 +156,8 @@ async def clock_finding(url: str) -> Finding:
 
 async def snapshot_finding(provider: SnapshotProvider, authorization: Authorization) -> Finding:
     """Ask for a user's snapshot."""
-    headers = authorization.headers(Request("", "", ""))
-    headers.pop("host", None)
     try:
-        snapshot = await provider.fetch(headers)
+        snapshot = await provider.fetch(caller(authorization))
     except SnapshotUnavailable as error:
         return Finding("snapshot", "failed", str(error), "check SNAPSHOT_URL and that it takes the same token")
     seen = f"{len(snapshot.devices)} devices, {len(snapshot.archives)} archives, as of {snapshot.as_of:%H:%M:%S} UTC"

@@ -16,13 +16,12 @@ from random import Random
 from typing import Any
 
 from realtime import documents, feeds, gaps, metrics
-from realtime.appsync.auth import Authorization, Request
 from realtime.appsync.endpoint import Endpoint
 from realtime.bridge import Bridge, NotRecorded, RawCopy
 from realtime.clock import now_us
 from realtime.notes import Backfill, CloseUnknown, FeedsState, LinkState
 from realtime.product import Recorder
-from realtime.snapshot import Snapshot, SnapshotProvider, SnapshotUnavailable
+from realtime.snapshot import Snapshot, SnapshotProvider, SnapshotUnavailable, caller
 from realtime.upstream.clock import Clock
 from realtime.upstream.connection import Connection
 from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
@@ -283,7 +282,7 @@ class Keeper:
             attempt += 1
             try:
                 authorization = await self._credentials.get(refresh=attempt == 2)
-                return await self._parts.provider.fetch(_header(authorization))
+                return await self._parts.provider.fetch(caller(authorization))
             except (TokenRefused, TokenUnavailable) as error:
                 logger.warning("link %s: no token for the snapshot: %s", self.subject, error)
             except SnapshotUnavailable as error:
@@ -301,10 +300,3 @@ class Keeper:
         if self._repair is not None:
             with suppress(asyncio.CancelledError):
                 await self._repair
-
-
-def _header(authorization: Authorization) -> dict[str, str]:
-    """Return the request headers of an authorization object; the host is that of the request itself."""
-    headers = authorization.headers(Request("", "", ""))
-    headers.pop("host", None)
-    return headers

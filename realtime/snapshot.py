@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from realtime.appsync.auth import Authorization, Request, without_host
 from realtime.events import Id, demand_shallow
 from realtime.upstream import http
 
@@ -77,6 +78,11 @@ class SnapshotUnavailable(Exception):
 class SnapshotProvider(Protocol):
     async def fetch(self, headers: Mapping[str, str]) -> Snapshot:
         """Return the view of the user to whom these request headers belong; raises SnapshotUnavailable."""
+
+
+def caller(authorization: Authorization) -> dict[str, str]:
+    """Return the request headers that tell a provider whose view is asked for: those of the user's own token."""
+    return without_host(authorization.headers(Request("", "", "")))
 
 
 class HttpSnapshots:

@@ -84,6 +84,11 @@ class Iam:
         return {str(name): str(value) for name, value in signed.headers.items()}
 
 
+def without_host(headers: dict[str, str]) -> dict[str, str]:
+    """Return an authorization object as the headers of an HTTP request, which names its host by itself."""
+    return {name: value for name, value in headers.items() if name.lower() != "host"}
+
+
 def subprotocol(headers: dict[str, str]) -> str:
     """Return the WebSocket subprotocol that carries an authorization object: base64url without padding."""
     return "header-" + urlsafe_b64encode(msgspec.json.encode(headers)).decode().rstrip("=")

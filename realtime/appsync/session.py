@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlencode
 
-from realtime.appsync.auth import CONNECT_BODY, Authorization, Request, query, subprotocol
+from realtime.appsync.auth import CONNECT_BODY, Authorization, Request, query, subprotocol, without_host
 from realtime.appsync.endpoint import Endpoint
 from realtime.appsync.exceptions import AppSyncError, ConnectionLost, RemoteError, RequestTimeout, ServiceFault
 from realtime.appsync.states import SESSION, SUBSCRIPTION, SessionState, SubscriptionState
@@ -145,8 +145,7 @@ class Session(ABC):
         if self._carrier == "query":
             return Opening(f"{url}?{urlencode(query(headers))}", (self.subprotocol,), self.subprotocol)
         if self._carrier == "headers":
-            carried = {name: value for name, value in headers.items() if name.lower() != "host"}
-            return Opening(url, (self.subprotocol,), self.subprotocol, carried)
+            return Opening(url, (self.subprotocol,), self.subprotocol, without_host(headers))
         return Opening(url, (self.subprotocol, subprotocol(headers)), self.subprotocol)
 
     def data_to_send(self) -> list[str]:

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from realtime import config
 from realtime.appsync import messages
-from realtime.appsync.auth import Request
+from realtime.appsync.auth import Request, without_host
 from realtime.appsync.channels import parse_channel
 from realtime.appsync.events_session import MAX_EVENT_BYTES, MAX_EVENTS, EventsSession
 from realtime.appsync.exceptions import ChannelError
@@ -72,8 +72,8 @@ def _check(channel: str, events: list[str]) -> None:
 async def _over_http(options: dict[str, Any], events: list[str]) -> list[Outcome]:
     endpoint = endpoint_options.endpoint(options)
     body = messages.publish_body(parse_channel(options["channel"]), events)
-    headers = (await endpoint_options.authorization(options)).headers(Request(endpoint.host, messages.PATH, body))
-    headers.pop("host", None)
+    authorization = await endpoint_options.authorization(options)
+    headers = without_host(authorization.headers(Request(endpoint.host, messages.PATH, body)))
     try:
         answer = await http.publish(endpoint.http_url, headers, body)
     except http.HttpError as error:
