@@ -103,8 +103,6 @@ export class Feed {
     switch (frame.type) {
       case "event":
         return this.#event(frame);
-      case "batch":
-        return frame.frames.forEach((event) => this.#event(event));
       case "state":
         return this.#replace(frame);
       case "hello":
