@@ -13,6 +13,7 @@ from django.conf import settings
 from dashboard import access
 from dashboard.models import User
 from realtime import feed
+from realtime.cursor import cursor_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,6 @@ class Live:
 def begin(user: User) -> Live:
     """Read where the topics of `user` stand. Call it before reading anything that the page shows."""
     names = access.TopicAccess().topics_for(user)
-    heads = feed.heads(names)
-    if len(heads) < len(names):
-        feed.ensure(names)
-        heads = feed.heads(names)
-    cursor = ",".join(f"{name}:{heads[name].epoch}:{heads[name].head}" for name in names)
-    return Live(user=str(user.pk), cursor=cursor, transports=",".join(settings.LIVE_TRANSPORTS))
+    heads = feed.ensured_heads(names)
+    place = cursor_text({name: (heads[name].epoch, heads[name].head) for name in names})
+    return Live(user=str(user.pk), cursor=place, transports=",".join(settings.LIVE_TRANSPORTS))

@@ -39,6 +39,16 @@ def heads(names: Iterable[str]) -> dict[str, Head]:
     return {name: Head(epoch, head, floor, access) for name, epoch, head, floor, access in rows}
 
 
+def ensured_heads(names: Iterable[str]) -> dict[str, Head]:
+    """As ``heads``, making the topics that do not exist yet."""
+    wanted = set(names)
+    found = heads(wanted)
+    if len(found) < len(wanted):
+        ensure(wanted - found.keys())
+        found = heads(wanted)
+    return found
+
+
 def append(drafts: Sequence[Draft], now: int) -> list[Entry]:
     """Give each draft its offset and store it; ``now`` (µs) is the time of recording.
 

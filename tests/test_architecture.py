@@ -42,7 +42,7 @@ def engine(*names):
 
 WIRE = engine("appsync.*")
 UPSTREAM = engine("appsync.*", "upstream.*")
-FOR_PRODUCT = engine("clock", "merge", "models", "feed")
+FOR_PRODUCT = engine("clock", "cursor", "merge", "models", "feed")
 
 # The first rule that matches a module is its rule.
 RULES = (
@@ -50,6 +50,7 @@ RULES = (
     Rule("realtime.events", others=("msgspec",), never=(*IO, *CLOCKS)),
     Rule("realtime.merge", others=("msgspec",), never=(*IO, *CLOCKS)),
     Rule("realtime.clock", never=IO),
+    Rule("realtime.cursor", never=(*IO, *CLOCKS)),
     Rule("realtime.appsync.auth", others=("msgspec", "botocore"), never=IO),
     Rule("realtime.appsync*", WIRE, ("msgspec",), never=(*IO, *CLOCKS)),
     # Upstream: asyncio, each foreign library behind one door. Its core is pure.
@@ -115,14 +116,14 @@ RULES = (
         ("django", "redis"),
     ),
     # Towards browsers: nothing of upstream, nothing of the product.
-    Rule("realtime.delivery.session", engine("delivery.*", "events", "metrics"), never=IO),
+    Rule("realtime.delivery.session", engine("cursor", "delivery.*", "events", "metrics"), never=IO),
     Rule("realtime.delivery.outbox", engine("delivery.*", "events", "merge"), ("msgspec",), never=(*IO, *CLOCKS)),
     Rule("realtime.delivery.daphne", engine("delivery.*"), ("daphne", "twisted")),
     Rule("realtime.delivery.listening", engine("groups", "valkey_address"), ("hiredis", "redis")),
     Rule(
         "realtime.delivery*",
         engine(
-            *("delivery.*", "clock", "config", "database", "demand", "events", "feed", "groups", "history"),
+            *("delivery.*", "clock", "config", "cursor", "database", "demand", "events", "feed", "groups", "history"),
             *("metrics", "models", "product", "valkey"),
         ),
         ("channels", "django", "msgspec", "redis", "websockets"),

@@ -15,6 +15,7 @@ from uuid import uuid4
 from django.db import DatabaseError
 
 from realtime import metrics
+from realtime.cursor import parse_cursor
 from realtime.delivery import envelope
 from realtime.delivery.admission import Admission, NotAdmitted, Scope, Visitor
 from realtime.delivery.continuity import Repair
@@ -287,7 +288,7 @@ async def let_in(live: Live, scope: Scope, *, shows_origin: bool) -> Visitor:
 @asynccontextmanager
 async def attend(live: Live, visitor: Visitor, transport: Transport, cursor: str) -> AsyncIterator[Connection]:
     """Run a session over this transport while the block runs; the door feeds it what the client says."""
-    session = Session(uuid4().hex[:12], visitor.user.pk, envelope.parse_cursor(cursor), live.limits)
+    session = Session(uuid4().hex[:12], visitor.user.pk, parse_cursor(cursor), live.limits)
     gauge = metrics.SESSIONS.labels(transport.name)
     tasks = asyncio.TaskGroup()
     connection = Connection(live, visitor, session, transport, tasks)

@@ -276,7 +276,7 @@ class Hub:
             self._tell_all(self._upstream, "upstream")
 
     async def _read_heads(self, topics: Sequence[str]) -> Mapping[str, Head]:
-        return await self._database.run(state.heads, topics)
+        return await self._database.run(feed.ensured_heads, topics)
 
     def _may_have(self, user: Any, topics: Sequence[str]) -> bool:
         return all(self._product.access.may_subscribe(user, topic) for topic in topics)

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from realtime import metrics
+from realtime.cursor import MAX_TOPICS, Cursor, cursor_text
 from realtime.delivery import envelope
 from realtime.delivery.continuity import Continuity, Repair
-from realtime.delivery.envelope import Close, Cursor, Frame, RequestId, ResyncCause
+from realtime.delivery.envelope import Close, Frame, RequestId, ResyncCause
 from realtime.delivery.limits import Limits, TokenBucket
 from realtime.delivery.outbox import Due, Outbox
 from realtime.delivery.run import Run
@@ -118,7 +119,7 @@ class Session:
             t=int(now.timestamp() * 1_000_000),
             capabilities=CAPABILITIES,
             topics=self._starts,
-            cursor=envelope.cursor_text(places),
+            cursor=cursor_text(places),
             heartbeat=self._limits.heartbeat_seconds,
             user=self.user_id,
         )
@@ -257,7 +258,7 @@ class Session:
 
     def _subscribe(self, ident: RequestId, topics: tuple[str, ...]) -> None:
         missing = tuple(topic for topic in dict.fromkeys(topics) if topic not in self._feeds)
-        if len(self._feeds) + len(missing) > envelope.MAX_TOPICS:
+        if len(self._feeds) + len(missing) > MAX_TOPICS:
             self.answer(envelope.TOO_MANY_TOPICS.error(ident))
         elif missing:
             self.asks.append(WantTopics(ident, missing))
@@ -310,7 +311,7 @@ class Session:
         for topic, feed in self._feeds.items():
             oldest = self._outbox.oldest(topic)
             places[topic] = (feed.epoch, feed.last if oldest is None else oldest - 1)
-        return envelope.cursor_text(places)
+        return cursor_text(places)
 
     def _emit(self, run: Run) -> None:
         """Send a run at once if nothing waits, else let it wait its turn."""

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import UNSET
 
 from realtime import feed
+from realtime.cursor import cursor_text
 from realtime.delivery import envelope
 from realtime.delivery.envelope import RequestId
-from realtime.events import Head
 from realtime.product import Product
-
-
-def heads(topics: Iterable[str]) -> Mapping[str, Head]:
-    """Return where the topics stand, making those that do not exist yet. Call it in a database thread."""
-    wanted = set(topics)
-    found = feed.heads(wanted)
-    if len(found) < len(wanted):
-        feed.ensure(wanted - found.keys())
-        found = feed.heads(wanted)
-    return found
 
 
 def current(product: Product, user: Any, topics: Iterable[str], ident: RequestId | None = None) -> envelope.State:
@@ -30,11 +20,11 @@ def current(product: Product, user: Any, topics: Iterable[str], ident: RequestId
     The position is read before the state: what is recorded in between is then in both, which the merge rule makes
     harmless, and never in neither.
     """
-    places = {name: (head.epoch, head.head) for name, head in heads(topics).items()}
+    places = {name: (head.epoch, head.head) for name, head in feed.ensured_heads(topics).items()}
     snapshot = product.state.snapshot(user)
     return envelope.State(
         id=UNSET if ident is None else ident,
-        cursor=envelope.cursor_text(places),
+        cursor=cursor_text(places),
         entities=snapshot["entities"],
         meta=snapshot["meta"],
     )

@@ -12,7 +12,7 @@ import httpx
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from realtime.delivery.envelope import parse_cursor
+from realtime.cursor import parse_cursor
 from realtime.merge import newer
 from tests.demo import DEADLINE
 

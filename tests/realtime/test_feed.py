@@ -203,3 +203,10 @@ def test_writers_at_the_same_time_share_out_dense_offsets_in_the_order_of_their_
     watching.join()
     assert (holes, failures) == ([], [])
     assert {head.head for head in feed.heads(names).values()} == {15 * (1 + 2 + 3)}
+
+
+def test_topics_that_nobody_wrote_to_begin_here(db):
+    feed.ensure(["broadcast"])
+    found = feed.ensured_heads(["broadcast", "user.1"])
+    assert {name: head.head for name, head in found.items()} == {"broadcast": 0, "user.1": 0}
+    assert found == feed.ensured_heads(["broadcast", "user.1"])

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.delivery.envelope import Close, parse_cursor
+from realtime.cursor import parse_cursor
+from realtime.delivery.envelope import Close
 from realtime.delivery.limits import Limits
 from realtime.delivery.run import Run
 from realtime.delivery.session import DropTopics, EndSession, Session, WantState, WantTopics

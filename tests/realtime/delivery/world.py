@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from realtime.cursor import parse_cursor
 from realtime.delivery.continuity import Repair
-from realtime.delivery.envelope import parse_cursor
 from realtime.delivery.limits import Limits
 from realtime.delivery.run import Run
 from realtime.delivery.session import Session
