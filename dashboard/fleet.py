@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dashboard import formats
 from dashboard.entities import Entity, by_name, natural
@@ -46,21 +46,35 @@ def has_failed(device: Entity) -> bool:
     return bool(device.get("fwUpdateState") == "Failed")
 
 
+class Status(NamedTuple):
+    """What one may filter by: how it is called, and which devices it lets through."""
+
+    label: str
+    holds: Callable[[Entity], bool]
+
+
+class Order(NamedTuple):
+    """What one may sort by."""
+
+    label: str
+    key: Callable[[Entity], Any]
+
+
 # What the filter form offers, by the words that stand in the address.
-STATUSES: dict[str, Callable[[Entity], bool]] = {
-    "online": lambda device: device.get("online") is True,
-    "offline": lambda device: device.get("online") is False,
-    "recording": is_recording,
-    "updating": is_updating,
-    "failed": has_failed,
+STATUSES = {
+    "online": Status("Online", lambda device: device.get("online") is True),
+    "offline": Status("Offline", lambda device: device.get("online") is False),
+    "recording": Status("Recording", is_recording),
+    "updating": Status("Updating firmware", is_updating),
+    "failed": Status("Firmware failed", has_failed),
 }
 
-SORTS: dict[str, Callable[[Entity], Any]] = {
-    "name": lambda device: natural(device.name),
-    "site": lambda device: (natural(device.get("siteId") or ""), natural(device.name)),
-    "online": lambda device: (device.get("online") is not False, natural(device.name)),
-    "changed": lambda device: -device.changed,
-    "heard": lambda device: -device.heard,
+ORDERS = {
+    "name": Order("Name", lambda device: natural(device.name)),
+    "site": Order("Site", lambda device: (natural(device.get("siteId") or ""), natural(device.name))),
+    "online": Order("Offline first", lambda device: (device.get("online") is not False, natural(device.name))),
+    "changed": Order("Last changed", lambda device: -device.changed),
+    "heard": Order("Last heard", lambda device: -device.heard),
 }
 
 
@@ -73,10 +87,10 @@ def select(devices: Iterable[Entity], wanted: Mapping[str, str]) -> list[Entity]
         device
         for device in devices
         if (not needle or needle in _searched(device))
-        and (status is None or status(device))
+        and (status is None or status.holds(device))
         and (not site or device.get("siteId") == site)
     ]
-    return sorted(found, key=SORTS.get(wanted.get("sort", ""), SORTS["name"]))
+    return sorted(found, key=ORDERS.get(wanted.get("sort", ""), ORDERS["name"]).key)
 
 
 def sites(devices: Iterable[Entity]) -> dict[str, list[Entity]]:

@@ -8,21 +8,8 @@ from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 from django.http import QueryDict
 
-STATUSES = [
-    ("", "Any state"),
-    ("online", "Online"),
-    ("offline", "Offline"),
-    ("recording", "Recording"),
-    ("updating", "Updating firmware"),
-    ("failed", "Firmware failed"),
-]
-SORTS = [
-    ("name", "Name"),
-    ("site", "Site"),
-    ("online", "Offline first"),
-    ("changed", "Last changed"),
-    ("heard", "Last heard"),
-]
+from dashboard import fleet
+
 ARCHIVE_STATES = ["Queued", "Processing", "Ready", "Failed", "Expired"]
 
 
@@ -40,9 +27,17 @@ class DeviceFilter(forms.Form):
     """Every filter stands in the address; a value that is not offered filters nothing."""
 
     q = forms.CharField(label="Search", required=False, max_length=80)
-    status = forms.ChoiceField(label="State", choices=STATUSES, required=False)
+    status = forms.ChoiceField(
+        label="State",
+        choices=[("", "Any state"), *((word, status.label) for word, status in fleet.STATUSES.items())],
+        required=False,
+    )
     site = forms.ChoiceField(label="Site", required=False)
-    sort = forms.ChoiceField(label="Sort by", choices=SORTS, required=False)
+    sort = forms.ChoiceField(
+        label="Sort by",
+        choices=[(word, order.label) for word, order in fleet.ORDERS.items()],
+        required=False,
+    )
 
     def __init__(self, data, sites):
         super().__init__(data)

@@ -6,11 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -111,7 +113,7 @@ def device_by_id(request: SignedInRequest, device_id: str) -> HttpResponse:
     if not keys:
         raise Http404
     if len(keys) > 1:
-        return redirect(f"/devices/?q={device_id}")
+        return redirect(f"{reverse('devices')}?{urlencode({'q': device_id})}")
     return device(request, org_id=keys[0].split("/")[1], device_id=device_id)
 
 
