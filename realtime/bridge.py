@@ -99,8 +99,6 @@ class Bridge:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._moment = 0
-        self.recorded = 0
-        self.undecodable = 0
 
     def copy(self, raw: RawCopy) -> None:
         """Take one event of a link."""
@@ -200,8 +198,6 @@ class Bridge:
             self._ask_snapshot(link_id)
 
     def _count(self, batch: Sequence[RawCopy | Pending], written: Written) -> None:
-        self.recorded += len(batch)
-        self.undecodable += len(written.spoiled)
         metrics.ENTRIES.inc(len(written.entries))
         if received := [item.received for item in batch if isinstance(item, RawCopy)]:
             metrics.RECORD_LAG.observe((now_us() - min(received)) / 1_000_000)

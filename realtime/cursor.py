@@ -1,4 +1,7 @@
-"""A client's place in its topics as text, ``topic:epoch:offset`` joined with ``,``. Pages and sessions write it."""
+"""A client's place in its topics, as text: ``topic:epoch:offset``, joined with ``,``.
+
+Pages and snapshots write it, sessions read it.
+"""
 
 from __future__ import annotations
 

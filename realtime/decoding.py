@@ -69,8 +69,3 @@ def fact_of(feed_name: str, event: Event) -> Fact:
     fields = tuple((name, canonical(value)) for name, value in feed.fields(event).items() if value is not ABSENT)
     time = None if event.timestamp is None else clock.to_us(event.timestamp)
     return Fact(feed_name, feed.event_type, feed.key(event), fields, time, feed.urgent(event))
-
-
-def copy_of(feed_name: str, event: Event, *, user_id: int, received: int, source: str) -> Copy:
-    """Return the event as this user's copy. ``received`` is in microseconds."""
-    return fact_of(feed_name, event).heard(user_id=user_id, received=received, source=source)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from dashboard.models import Change, Field, Membership, Visibility
-from realtime.decoding import copy_of, decode
+from realtime.decoding import decode, fact_of
 from realtime.events import Copy, Draft, Entry
 from realtime.feed import _entry as frame
 from realtime.merge import newer, tie
@@ -21,7 +21,7 @@ def record_batch(batch: Sequence[tuple[int, str, str]]) -> list[Entry]:
     """Record (user id, feed, payload) triples in one transaction and return their feed entries."""
     now = time.time_ns() // 1000
     copies = [
-        copy_of(feed, decode(feed, payload), user_id=user_id, received=now, source="events")
+        fact_of(feed, decode(feed, payload)).heard(user_id=user_id, received=now, source="events")
         for user_id, feed, payload in batch
     ]
     with transaction.atomic():

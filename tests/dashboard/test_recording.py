@@ -8,7 +8,7 @@ import pytest
 from dashboard import access
 from dashboard.models import Change, Field, Membership, Refused, User
 from dashboard.recording import FieldRecorder
-from realtime.decoding import copy_of, decode
+from realtime.decoding import decode, fact_of
 from realtime.feeds import FEEDS
 from realtime.snapshot import Snapshot
 from tests.dashboard.conftest import NOW, show
@@ -30,7 +30,7 @@ def copy(user, feed, at=LATER, received=None, **payload):
     if at is not None:
         payload["timestamp"] = stamp(at)
     event = decode(feed, msgspec.json.encode(payload).decode())
-    return copy_of(feed, event, user_id=user.pk, received=received or at or LATER, source="events")
+    return fact_of(feed, event).heard(user_id=user.pk, received=received or at or LATER, source="events")
 
 
 def presence(user, online, at=LATER, device="cam-1", **about):

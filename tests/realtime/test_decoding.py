@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.decoding import Undecodable, copy_of, decode
+from realtime.decoding import Undecodable, decode, fact_of
 from realtime.feeds import BY_NAME, FEEDS, channels
 
 pytestmark = pytest.mark.feature("S4.2")
@@ -36,7 +36,7 @@ names = pytest.mark.parametrize("name", [feed.name for feed in FEEDS])
 
 def copied(name, payload):
     event = decode(name, msgspec.json.encode(payload).decode())
-    return copy_of(name, event, user_id=7, received=5, source="events")
+    return fact_of(name, event).heard(user_id=7, received=5, source="events")
 
 
 @names
