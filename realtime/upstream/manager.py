@@ -189,7 +189,6 @@ class Manager:
     def _ended(self, session: int, task: asyncio.Task[None]) -> None:
         """A session's task is over: if it did not say why, say that it dropped."""
         self._ending.discard(task)
-        self._tasks.pop(session, None)
         fault = None if task.cancelled() else task.exception()
         if fault is not None:
             self._log.error("session %d of link %s failed", session, self._name, exc_info=fault)

@@ -496,15 +496,37 @@ async def test_b39_no_room_stops_the_reading_and_loses_nothing(link):
     assert link.inlet.copies == [("archive", "1"), ("archive", "2"), ("archive", "3")]
 
 
-async def test_data_and_keep_alives_arm_no_timer(link, monkeypatch):
-    """What comes thousands of times a second must not cost a timer each."""
+async def test_data_and_keep_alives_look_for_no_deadline(link, monkeypatch):
+    """What comes thousands of times a second must not cost a search each, let alone a timer."""
     await link.start()
-    armed = []
-    monkeypatch.setattr(link.clock, "call_at", lambda *args: armed.append(args))
+    looked = []
+    monkeypatch.setattr(link.subscriptions, "next_deadline", lambda: looked.append(1))
     await link.deliver("archive", "1", "2")
     link.socket.arrive(PING)
     await settle()
-    assert (len(link.inlet.copies), armed) == (2, [])
+    assert (len(link.inlet.copies), looked) == (2, [])
+
+
+async def test_a_deadline_that_did_not_change_is_not_armed_again(link):
+    link.service.keeps_quiet.add(WANTED["role"])
+    await link.start()
+    armed = link.clock.armed
+    link.socket.arrive("not json")
+    await settle()
+    assert link.clock.armed == armed
+    assert len(link.inlet.troubles) == 1
+
+
+async def test_a_timer_that_fires_a_little_early_is_armed_again(link):
+    """A loop's clock may be a tick ahead of ours."""
+    link.service.keeps_quiet.add(WANTED["role"])
+    await link.start()
+    soonest = link.clock.armed[0]
+    soonest.cancel()
+    soonest.callback()
+    link.service.keeps_quiet.clear()
+    await link.clock.advance(12.0)
+    assert link.statuses()["role"] == "live"
 
 
 # ── Ends ─────────────────────────────────────────────────────────────────────────────────────────────────────
