@@ -7,7 +7,7 @@ import fcntl
 import os
 import signal
 import socket
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,11 +19,11 @@ from django.db import DatabaseError, connections
 
 from project.state import socket_path
 from realtime.demo import Demo, DemoOptions, NotPrepared, free_port
+from realtime.management import arguments
 from realtime.management.base import ExampleCommand
 from realtime.supervisor import PartFailed, Supervisor
 
 NAME_WIDTH = 8
-LAST_PORT = 65_535
 
 
 class Command(ExampleCommand):
@@ -38,10 +38,15 @@ class Command(ExampleCommand):
         given = os.environ.get
         parser.add_argument("--host", default=given("HOST", "127.0.0.1"), help="listen here (HOST)")
         parser.add_argument(
-            "--port", type=_port, default=given("PORT", "8000"), help="and on this port, 0 for a free one (PORT)"
+            "--port",
+            type=arguments.port,
+            default=given("PORT", "8000"),
+            help="and on this port, 0 for a free one (PORT)",
         )
-        parser.add_argument("--devices", type=int, default=given("DEVICES", "240"), help="devices (DEVICES)")
-        parser.add_argument("--rate", type=float, default=given("RATE", "4"), help="changes a second (RATE)")
+        parser.add_argument(
+            "--devices", type=arguments.count, default=given("DEVICES", "240"), help="devices (DEVICES)"
+        )
+        parser.add_argument("--rate", type=arguments.rate, default=given("RATE", "4"), help="changes a second (RATE)")
 
     def handle(self, *args: Any, **given: Any) -> None:
         options = DemoOptions(
@@ -162,12 +167,6 @@ def _only_one(path: Path) -> IO[str]:
             f"A demo is already running on {path.parent}. Stop it, or set STATE_DIR to another folder."
         ) from error
     return lock
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > LAST_PORT:
-        raise ArgumentTypeError(f"{text!r} is not a port: it is a number up to {LAST_PORT}")
-    return int(text)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -19,6 +19,7 @@ from realtime.emulator.issuer import KeptError
 from realtime.emulator.journal import JournalError
 from realtime.emulator.options import DEFAULT_API_KEY, PASSWORD, Auth, Fleet, Limits, Options
 from realtime.emulator.server import Emulator
+from realtime.management import arguments
 from realtime.management.base import ExampleCommand
 
 AUTH_MODE_HELP = (
@@ -50,7 +51,7 @@ class Command(ExampleCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-        add("--port", type=int, default=0, help="port to listen on; 0 takes a free one (0)")
+        add("--port", type=arguments.port, default=0, help="port to listen on; 0 takes a free one (0)")
         add("--root", default="vortex-app", help="channel root of the fleet (vortex-app)")
         add("--namespace", action="append", default=[], metavar="NAME", help="another namespace; repeatable")
         add("--api-key", action="append", metavar="K", help="an API key; repeatable")
@@ -109,6 +110,9 @@ def _options(given: dict[str, Any]) -> Options:
             raise CommandError(f"--{name.replace('_', '-')} cannot be negative", returncode=2)
     if given["tls_key"] and not given["tls_cert"]:
         raise CommandError("--tls-key needs --tls-cert", returncode=2)
+    for name in ("tls_cert", "tls_key"):  # whose loading would not say which file it missed
+        if given[name] and not given[name].is_file():
+            raise CommandError(f"--{name.replace('_', '-')}: there is no file {given[name]}", returncode=2)
     return Options(
         host=given["host"],
         port=given["port"],

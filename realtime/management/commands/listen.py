@@ -72,7 +72,7 @@ class Command(ExampleCommand):
 
 def _channels(names: list[str]) -> dict[str, str]:
     if not names:
-        raise CommandError("say which CHANNEL to listen to")
+        raise CommandError("say which CHANNEL to listen to", returncode=2)
     try:
         return {parse_pattern(name): parse_pattern(name) for name in names}
     except ChannelError as error:

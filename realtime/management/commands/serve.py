@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from realtime import config
+from realtime.management import arguments
 from realtime.management.base import ExampleCommand
 
 
@@ -25,7 +26,9 @@ class Command(ExampleCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-        parser.add_argument("--port", type=int, default=8000, help="port, 0 for a free one (default: %(default)s)")
+        parser.add_argument(
+            "--port", type=arguments.port, default=8000, help="port, 0 for a free one (default: %(default)s)"
+        )
 
     def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
         # Twisted's reactor must be made by Daphne, so nothing of it is imported before this command runs.
@@ -45,7 +48,9 @@ class Command(ExampleCommand):
         try:
             server.serve()
         except CannotListen as refusal:
-            raise CommandError(f"{refusal} Free the port, or choose another one with --port.") from None
+            raise CommandError(
+                f"{str(refusal).rstrip('.')}. Free the port, or choose another one with --port."
+            ) from None
         sys.stdout.flush()
         sys.stderr.flush()
         # Daphne 4.2 ends in a segmentation fault on Python 3.11 if the interpreter takes down an open stream.

@@ -83,7 +83,7 @@ def _row(frame: dict[str, Any]) -> dict[str, Any]:
 
 def _topic_of(name: str | None) -> str:
     if not name:
-        raise CommandError("say whose feed: a user's name, or --topic NAME")
+        raise CommandError("say whose feed: a user's name, or --topic NAME", returncode=2)
     users = get_user_model().objects
     user = users.filter(username=name).first() or users.filter(link__subject=name).first()
     if user is None:

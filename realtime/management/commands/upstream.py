@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from argparse import ArgumentTypeError
 from typing import Any
 
 from channels.layers import get_channel_layer
@@ -15,6 +14,7 @@ from realtime import config, probe_server, product, valkey
 from realtime.appsync.exceptions import BadEndpoint
 from realtime.bridge import Fenced
 from realtime.health import Health, database_check, valkey_check
+from realtime.management import arguments
 from realtime.management.base import ExampleCommand
 from realtime.probes import Probes
 from realtime.worker import AnotherWorker, Worker
@@ -28,7 +28,9 @@ class Command(ExampleCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", default=f"worker-{socket.gethostname()}"[:64], help="this worker's name")
-        parser.add_argument("--metrics", metavar="HOST:PORT", type=_place, help="serve metrics and health there")
+        parser.add_argument(
+            "--metrics", metavar="HOST:PORT", type=arguments.place, help="serve metrics and health there"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -49,13 +51,6 @@ class Command(ExampleCommand):
         self.stdout.flush()
         await worker.run()
         self.stdout.write(f"worker {name} has stopped")
-
-
-def _place(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return host, int(port)
 
 
 async def _serve_probes(probes: Probes, host: str, port: int) -> None:
