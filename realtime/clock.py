@@ -16,18 +16,15 @@ def now_us() -> int:
 
 
 def to_us(moment: datetime) -> int:
-    """Return a moment in microseconds; one without a zone is UTC, as AWS writes its times.
-
-    One at the calendar's edge that falls off it in UTC becomes the edge: it is kept, and must be shown again.
-    """
+    """Return a moment in microseconds; one without a zone is UTC, as AWS writes its times."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return min(max(round(moment.timestamp() * 1_000_000), EARLIEST), LATEST)
+    return round(moment.timestamp() * 1_000_000)
 
 
 def from_us(us: int) -> datetime:
-    """Return microseconds as a moment in UTC."""
-    return datetime.fromtimestamp(us / 1_000_000, UTC)
+    """Return microseconds as a moment in UTC; what is off the calendar, as its edge: a source may say anything."""
+    return datetime.fromtimestamp(min(max(us, EARLIEST), LATEST) / 1_000_000, UTC)
 
 
 def brief(us: int) -> str:
