@@ -37,5 +37,5 @@ class DatabaseThread:
 
     def close(self) -> None:
         """Close the connection and end the thread; work that was handed in is finished first."""
-        self._executor.submit(connection.close)
+        self._executor.submit(lambda: connection.close())  # of that thread: the name is looked up where it runs
         self._executor.shutdown(wait=True)

@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
 
 from realtime.database import DatabaseThread
 
@@ -57,3 +57,15 @@ async def test_closing_finishes_what_was_handed_in(transactional_db):
     database.close()
     await running
     assert done == [1]
+
+
+async def test_closing_closes_the_connection_of_that_thread_and_no_other(transactional_db):
+    database = DatabaseThread("test")
+
+    def opened():
+        connection.ensure_connection()
+        return connections[DEFAULT_DB_ALIAS]
+
+    theirs = await database.run(opened)
+    database.close()
+    assert theirs.connection is None
