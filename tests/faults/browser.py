@@ -254,5 +254,9 @@ def _socket(url):
     """Connect with a small buffer, so that who reads nothing is soon felt at the other end."""
     line = socket.socket()
     line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-    line.connect((url.host, url.port))
+    try:
+        line.connect((url.host, url.port))
+    except OSError:
+        line.close()
+        raise
     return line
