@@ -280,12 +280,13 @@ def test_every_command_has_help_with_an_example(name):
     assert f"manage.py {name}" in shown.partition("usage:")[2].partition("\n\n")[2]
 
 
-def test_every_feature_that_a_test_names_exists():
-    listed = set(re.findall(r"^\| (S\d+\.\d+|B\d+) \|", (ROOT / "docs/reference/features.md").read_text(), re.M))
+def test_every_feature_is_shown_by_a_test_or_planned():
+    rows = re.findall(r"^\| ([SB][\d.]+) \| (.*) \|$", (ROOT / "docs/reference/features.md").read_text(), re.M)
+    built = {ident for ident, text in rows if "planned" not in text}
     named = {
         match
         for path in (ROOT / "tests").rglob("*.py")
         for match in re.findall(r"""mark\.feature\(["']([^"']+)["']\)""", path.read_text())
     }
-    assert listed
-    assert named <= listed
+    assert built
+    assert named == built

@@ -37,6 +37,7 @@ def test_the_overview_counts_on(open_page, still):
     assert_not_reloaded(page)
 
 
+@pytest.mark.feature("B7")
 @pytest.mark.feature("S4.13")
 def test_the_way_of_the_last_change_is_shown_hop_by_hop(open_page, still):
     page = live(open_page("/connection/", "owner"))
