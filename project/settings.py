@@ -19,7 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
 from project.environment import Environment, read_dotenv
-from project.state import kept_secret, socket_path
+from project.state import kept_secret, make_private, socket_path
 from realtime import valkey_address
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -145,7 +145,7 @@ def _database(url: str) -> dict[str, Any]:
 
 def _make_folder(path: Path) -> None:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_private(path)
     except OSError as error:
         env.demand(False, f"DATABASE_URL: {path}: {error.strerror}. Name a folder this process may write to.")
 
@@ -265,7 +265,7 @@ UPSTREAM_RECONNECT = env.choice(
 )
 UPSTREAM_GRACE_SECONDS = env.number("UPSTREAM_GRACE_SECONDS", 30)
 UPSTREAM_SETTLE_SECONDS = env.number("UPSTREAM_SETTLE_SECONDS", 2)
-UPSTREAM_STABLE_SECONDS = env.number("UPSTREAM_STABLE_SECONDS", 30)
+UPSTREAM_STABLE_SECONDS = env.optional_number("UPSTREAM_STABLE_SECONDS")
 
 # ── Delivery to browsers ──────────────────────────────────────────────────────────────────────────────────
 

@@ -29,8 +29,13 @@ def kept_secret(path: Path, make: Callable[[], str]) -> str:
         ) from error
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder, if it is not there, that its owner alone may look into: a database holds sign-in sessions."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def _make(path: Path, secret: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path.parent)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # readable by its owner alone
     with open(descriptor, "w") as file:
         file.write(secret)

@@ -22,6 +22,11 @@ def test_a_secret_is_for_its_owner_alone(tmp_path):
     assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
 
 
+def test_nobody_else_looks_into_a_folder_that_was_made(tmp_path):
+    kept_secret(tmp_path / "state" / "key", lambda: "s3cret")
+    assert (tmp_path / "state").stat().st_mode & 0o077 == 0
+
+
 def test_processes_that_start_together_agree_on_one_secret(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         secrets = pool.map(lambda n: kept_secret(tmp_path / "key", lambda: str(n)), range(8))

@@ -17,7 +17,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connections
 
-from project.state import socket_path
+from project.state import make_private, socket_path
 from realtime.demo import Demo, DemoOptions, NotPrepared, free_port
 from realtime.management import arguments
 from realtime.management.base import ExampleCommand
@@ -59,7 +59,7 @@ class Command(ExampleCommand):
             secret_key=settings.SECRET_KEY,
             token_key=",".join(settings.TOKEN_KEY),
         )
-        options.state_dir.mkdir(parents=True, exist_ok=True)
+        make_private(options.state_dir)
         with _only_one(options.state_dir / "demo.lock"):
             _check_port(options.host, options.port)
             problems: list[str] = []
