@@ -4,11 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# What writes to the database, and what must therefore hold on both.
+POSTGRES_TESTS := tests/dashboard tests/integration/test_nothing_is_lost.py \
+	$(addprefix tests/realtime/test_,$(addsuffix .py,bridge credentials feed gaps history keeper notes relay sql worker))
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: install  ## Run everything on this machine. PORT, HOST, DEVICES, RATE change it; Ctrl-C stops it.
@@ -51,6 +55,10 @@ test-js:  ## Run the JavaScript tests.
 .PHONY: test-python
 test-python: install  ## Run the Python tests, those in Chromium and with short faults included.
 	$(BIN)/pytest
+
+.PHONY: test-postgres
+test-postgres: install  ## Run what writes on a PostgreSQL of its own, if that is installed.
+	$(BIN)/python -m tests.on_postgres $(POSTGRES_TESTS)
 
 .PHONY: soak
 soak: install  ## Run the tests that take hours: long properties, random faults, fuzzing.
