@@ -71,6 +71,10 @@ class Environment:
     def number(self, name: str, default: float, *, minimum: float = 0.0) -> float:
         return self._read(name, float(default), lambda raw: _within(_number(float, raw), minimum, LARGEST))
 
+    def optional_number(self, name: str, *, minimum: float = 0.0) -> float | None:
+        """A number that has no default here, because something else (a preset) has one."""
+        return self._read(name, None, lambda raw: _within(_number(float, raw), minimum, LARGEST))
+
     def words(self, name: str, default: Iterable[str] = ()) -> list[str]:
         """A list separated by commas."""
         return self._read(name, list(default), _words)

@@ -46,7 +46,7 @@ class UpstreamConfig:
     reconnect: str
     grace: float
     settle: float
-    stable_after: float
+    stable_after: float | None
 
     @property
     def url(self) -> str:

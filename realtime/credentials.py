@@ -5,11 +5,12 @@ The newest key seals, every configured one opens, so a key is rotated by putting
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from realtime import config
 from realtime.appsync.auth import Authorization, Token
@@ -18,6 +19,9 @@ from realtime.database import DatabaseThread
 from realtime.models import Credential, Link
 from realtime.upstream.credentials import TokenRefused, Tokens, TokenUnavailable
 from realtime.upstream.http import TokenIssuer
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 NO_CREDENTIAL = "not signed in upstream: sign in again"
 
@@ -88,13 +92,20 @@ class DatabaseVault:
         self._database = database
 
     async def load(self) -> Tokens:
-        return await self._database.run(self.read, self._user_id)
+        return await self._run(self.read, self._user_id)
 
     async def save(self, tokens: Tokens) -> bool:
-        return await self._database.run(self._save, tokens)
+        return await self._run(self._save, tokens)
 
     async def refuse(self, generation: int, reason: str) -> None:
-        await self._database.run(self._refuse, generation, reason)
+        await self._run(self._refuse, generation, reason)
+
+    async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run it; a database that does not answer is no word on the tokens."""
+        try:
+            return await self._database.run(function, *args, **kwargs)
+        except DatabaseError as error:
+            raise TokenUnavailable(f"the stored tokens can't be reached: {error}") from None
 
     @staticmethod
     def read(user_id: int) -> Tokens:

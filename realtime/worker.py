@@ -34,7 +34,7 @@ from realtime.snapshot import HttpSnapshots
 from realtime.upstream import endpoints
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.credentials import Credentials, UserCredentials
-from realtime.upstream.policy import preset
+from realtime.upstream.policy import Policy, preset
 from realtime.upstream.states import State
 from realtime.upstream.transport import WebSocketTransport, tls_context
 from realtime.wanted import Wanted
@@ -175,7 +175,7 @@ class Worker:
             worker=self.name,
             endpoint=endpoints.configured(upstream),
             transport=WebSocketTransport(tls_context(str(upstream.ca_file) if upstream.ca_file else None)),
-            policy=preset(upstream.reconnect, stable_after=upstream.stable_after),
+            policy=self._policy(),
             bridge=self.bridge,
             recorder=self._recorder,
             organizations=self._organizations,
@@ -185,6 +185,11 @@ class Worker:
             root=upstream.channel_root,
             settle=upstream.settle,
         )
+
+    def _policy(self) -> Policy:
+        stable_after = self._upstream.stable_after
+        changes = {} if stable_after is None else {"stable_after": stable_after}
+        return preset(self._upstream.reconnect, **changes)
 
     async def _organizations(self, user_id: int) -> list[str]:
         return await self._database.run(self._recorder.organizations, user_id)

@@ -5,11 +5,12 @@ import dataclasses
 import pytest
 from cryptography.fernet import Fernet
 from django.contrib.auth import get_user_model
+from django.db import OperationalError
 
 from realtime import config, credentials
 from realtime.credentials import DatabaseVault
 from realtime.models import Credential, Link
-from realtime.upstream.credentials import TokenRefused, Tokens
+from realtime.upstream.credentials import TokenRefused, Tokens, TokenUnavailable
 
 pytestmark = pytest.mark.feature("S4.4")
 TOKENS = Tokens("id-token", "access-token", "refresh-token", 2_000_000_000.0, 1_900_000_000.0, 0)
@@ -74,3 +75,12 @@ def test_a_sign_in_wants_the_link_at_once(user):
     first = Link.objects.get().signed_in_at
     credentials.want_link(user)
     assert 0 < first <= Link.objects.get().signed_in_at
+
+
+async def test_a_database_that_does_not_answer_is_no_refusal(vault, monkeypatch):
+    def away(user_id):
+        raise OperationalError("no route")
+
+    monkeypatch.setattr(vault, "read", away)
+    with pytest.raises(TokenUnavailable, match="no route"):
+        await vault.load()
