@@ -72,6 +72,7 @@ async def ours(port: int, connections: int, count: int, people: dict[str, tuple[
         rng=Random(1),
         root="vortex-app",
         settle=0.0,
+        organizations=_no_organizations,
     )
     tasks = [asyncio.create_task(bridge.run()), asyncio.create_task(relay.run())]
     keepers = [
@@ -89,6 +90,11 @@ async def ours(port: int, connections: int, count: int, people: dict[str, tuple[
     database.close()
     await redis.aclose()
     return spent
+
+
+async def _no_organizations(user_id: int) -> list[str]:
+    """Events links follow their user's own channels: only the GraphQL dialect asks for organisations."""
+    return []
 
 
 class DataFrame(msgspec.Struct):
