@@ -15,6 +15,7 @@ from uuid import uuid4
 from django.db import DatabaseError
 
 from realtime import metrics
+from realtime.clock import now_us
 from realtime.cursor import parse_cursor
 from realtime.delivery import envelope
 from realtime.delivery.admission import Admission, NotAdmitted, Scope, Visitor
@@ -22,7 +23,7 @@ from realtime.delivery.continuity import Repair
 from realtime.delivery.envelope import Close, RequestId, ResyncCause
 from realtime.delivery.limits import Limits, Occupancy
 from realtime.delivery.run import Run
-from realtime.delivery.session import DropTopics, EndSession, Outgoing, Session, WantState, WantTopics
+from realtime.delivery.session import DropTopics, EndSession, Outgoing, Session, WantState, WantTime, WantTopics
 from realtime.events import Entry, Head
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Connection:
         self._tasks = tasks
         self._recovered = asyncio.Event()
         self._blocked_at = 0.0
-        self._checked_at = time.time()
+        self._checked_at = time.monotonic()
         self._checking = False
         self._access: dict[str, int] = {}
         self._counted = 0
@@ -135,7 +136,7 @@ class Connection:
 
     def tick(self) -> None:
         """See to what the time brings, whether or not the database answers: once a second."""
-        limits, now = self._live.limits, time.time()
+        limits, now = self._live.limits, time.monotonic()
         self._session.tick(now)
         self._act()
         self._transport.keep_alive(limits.heartbeat_seconds)
@@ -158,7 +159,7 @@ class Connection:
 
     def receive(self, text: bytes | str) -> None:
         """Take a message of the client."""
-        self._session.receive(text, time.time())
+        self._session.receive(text, time.monotonic())
         self._act()
 
     def drained(self) -> None:
@@ -182,7 +183,7 @@ class Connection:
             transport.send(items, session)
             if transport.blocked and not session.blocked:
                 session.blocked = True
-                self._blocked_at = time.time()
+                self._blocked_at = time.monotonic()
         while session.asks:
             self._see_to(session.asks.pop(0))
         if not session.recovering:
@@ -192,6 +193,8 @@ class Connection:
         match ask:
             case Repair():
                 self._live.hub.repair(self, ask)
+            case WantTime(id=ident):
+                self._answer(envelope.Pong(id=ident, t=now_us()))
             case WantState(id=ident):
                 self._tasks.create_task(self._send_state(ident))
             case WantTopics(id=ident, topics=topics):
@@ -240,7 +243,7 @@ class Connection:
 
     def _recheck(self) -> None:
         if not self._checking:
-            self._checking, self._checked_at = True, time.time()
+            self._checking, self._checked_at = True, time.monotonic()
             self._tasks.create_task(self._check())
 
     async def _check(self) -> None:

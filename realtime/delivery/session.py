@@ -33,6 +33,13 @@ DIRECT_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
+class WantTime:
+    """The client asked for a sign of life; ``answer`` with the time of day, which a session does not know."""
+
+    id: RequestId
+
+
+@dataclass(frozen=True, slots=True)
 class WantState:
     """The client asked for the whole state; ``answer`` with the frame."""
 
@@ -61,7 +68,7 @@ class EndSession:
     close: Close
 
 
-Ask = Repair | WantState | WantTopics | DropTopics | EndSession
+Ask = Repair | WantTime | WantState | WantTopics | DropTopics | EndSession
 Outgoing = Run | bytes
 """A run, whose frames are shared, or the JSON text of one frame of this session's own."""
 
@@ -221,7 +228,7 @@ class Session:
     # ── The client's messages ─────────────────────────────────────────────────────────────────────────────
 
     def receive(self, text: bytes | str, now: float) -> None:
-        """Take a message of the client; ``now`` is in seconds."""
+        """Take a message of the client; ``now`` is in seconds, of a clock that never goes back."""
         wait = self._bucket.take(now)
         if wait:
             self._complain(envelope.TOO_FAST.error(retry_after=round(wait, 3)), Close.TOO_MANY)
@@ -243,7 +250,7 @@ class Session:
     def _obey(self, command: envelope.Command, now: float) -> None:
         match command:
             case envelope.Ping(id=ident):
-                self.answer(envelope.Pong(id=ident, t=int(now * 1_000_000)))
+                self.asks.append(WantTime(ident))
             case envelope.Sync(id=ident):
                 self.asks.append(WantState(ident))
             case envelope.Subscribe(id=ident, topics=topics):

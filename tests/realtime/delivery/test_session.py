@@ -11,7 +11,7 @@ from realtime.cursor import parse_cursor
 from realtime.delivery.envelope import Close
 from realtime.delivery.limits import Limits
 from realtime.delivery.run import Run
-from realtime.delivery.session import DropTopics, EndSession, Session, WantState, WantTopics
+from realtime.delivery.session import DropTopics, EndSession, Session, WantState, WantTime, WantTopics
 from realtime.events import Head
 from tests.realtime.delivery.world import NOW, Client, Line, Truth, frames
 
@@ -328,8 +328,9 @@ def session(truth):
     return session
 
 
-def test_a_ping_is_answered(session):
-    assert says(session, id="p1", type="ping") == [{"type": "pong", "v": 1, "id": "p1", "t": int(NOW * 1_000_000)}]
+def test_a_ping_asks_the_owner_for_the_time(session):
+    assert says(session, id="p1", type="ping") == []
+    assert session.asks == [WantTime("p1")]
 
 
 def test_a_sync_asks_the_owner_for_the_state(session):
@@ -364,7 +365,7 @@ def test_much_nonsense_in_a_row_ends_the_session(session):
     for _ in range(19):
         session.receive(b"?", NOW)
         session.receive(b"?", NOW + 100)
-        says(session, id=1, type="ping")
+        says(session, id=1, type="visibility", hidden=False)
     assert session.asks == []
     for n in range(20):
         session.receive(b"?", NOW + 200 + n)
@@ -375,11 +376,11 @@ def test_more_messages_than_allowed_are_refused_with_the_time_to_wait(truth):
     session = open_session(truth)
     session.take(0)
     for _ in range(80):
-        session.receive(b'{"id":1,"type":"ping"}', NOW)
-    session.receive(b'{"id":2,"type":"ping"}', NOW)
+        session.receive(b'{"id":1,"type":"visibility","hidden":false}', NOW)
+    session.receive(b'{"id":2,"type":"visibility","hidden":false}', NOW)
     error = frames(session.take(0))[-1]
     assert (error["code"], error["retry_after"]) == ("too-fast", 0.05)
-    session.receive(b'{"id":3,"type":"ping"}', NOW + 0.06)
+    session.receive(b'{"id":3,"type":"visibility","hidden":false}', NOW + 0.06)
     assert frames(session.take(0))[-1]["id"] == 3
 
 
