@@ -49,9 +49,9 @@ class Health:
 
 
 def database_check() -> Check:
-    """Return a check that the database answers. It keeps one connection, in a thread of its own."""
+    """Return a check that the database answers and has its tables. It keeps one connection, in a thread of its own."""
     thread = DatabaseThread("health-database")
-    return lambda: thread.run(_select_one)
+    return lambda: thread.run(_ask_for_a_topic)
 
 
 def valkey_check(client: Redis) -> Check:
@@ -63,6 +63,6 @@ def valkey_check(client: Redis) -> Check:
     return check
 
 
-def _select_one() -> None:
+def _ask_for_a_topic() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+        cursor.execute("SELECT 1 FROM realtime_topic LIMIT 1")

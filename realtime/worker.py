@@ -123,7 +123,10 @@ class Worker:
                 self._fence, adopted = await self._database.run(self._take_over)
                 break
             except DatabaseError as error:
-                logger.warning("the database is away (%s): trying again", error)
+                logger.warning(
+                    "the database is away (%s): trying again. Is DATABASE_URL right, and was `manage.py migrate` run?",
+                    error,
+                )
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 2.0)
         if adopted:

@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+from django.db import connection
 
 from realtime import health
 from realtime.health import Health, database_check, valkey_check
+from realtime.models import Topic
 from realtime.valkey import connect
 
 
@@ -45,6 +47,21 @@ async def test_a_draining_process_is_not_ready_and_asks_nobody():
 @pytest.mark.django_db(transaction=True)
 async def test_the_database_answers():
     await database_check()()
+
+
+@pytest.fixture
+def renamed_topics(transactional_db):
+    names = (Topic._meta.db_table, "elsewhere")
+    with connection.schema_editor() as editor:
+        editor.alter_db_table(Topic, *names)
+    yield
+    with connection.schema_editor() as editor:
+        editor.alter_db_table(Topic, *reversed(names))
+
+
+async def test_a_database_without_its_tables_is_not_ready(renamed_topics):
+    problems = await Health({"database": database_check()}).problems()
+    assert "realtime_topic" in problems["database"]
 
 
 async def test_valkey_answers(valkey):

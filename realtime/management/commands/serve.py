@@ -13,6 +13,11 @@ from realtime import config
 from realtime.management import arguments
 from realtime.management.base import ExampleCommand
 
+REMEDIES = {
+    "database": "Is DATABASE_URL right, and was `manage.py migrate` run?",
+    "valkey": "Is REDIS_URL right, and does it run?",
+}
+
 
 class Command(ExampleCommand):
     help = (
@@ -66,7 +71,9 @@ class Command(ExampleCommand):
         from project.asgi import health
 
         for name, problem in (await health.problems()).items():
-            self.stderr.write(f"The {name} is away ({problem}). It is tried again; /readyz tells when it is there.")
+            self.stderr.write(
+                f"The {name} is away ({problem}). {REMEDIES[name]} It is tried again; /readyz tells when it is there."
+            )
 
 
 def _application() -> Any:
