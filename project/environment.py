@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import environ
@@ -30,6 +30,7 @@ PORT = re.compile(r":([^:,\]]*)(?=,|$)")
 HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9a-fA-F:.]+\]")
 
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
@@ -208,7 +209,7 @@ def _number(kind: Callable[[str], T], raw: str) -> T:
         raise ValueError(f"is not a{'n integer' if kind is int else ' number'}.") from None
 
 
-def _within(value: Any, minimum: Any, maximum: Any) -> Any:
+def _within(value: N, minimum: N, maximum: N) -> N:
     if value > maximum:
         raise ValueError(f"is too large. Use {maximum} or less.")
     if not value >= minimum:  # also refuses NaN
