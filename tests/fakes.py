@@ -25,9 +25,6 @@ class ManualClock:
     def boottime(self):
         return self._now + self._slept
 
-    def wall(self):
-        return 1_700_000_000.0 + self._now + self._slept
-
     def call_at(self, deadline, callback):
         armed = Armed(deadline, next(self._sequence), callback)
         heapq.heappush(self._armed, armed)
@@ -39,7 +36,7 @@ class ManualClock:
         return sorted(timer for timer in self._armed if not timer.cancelled)
 
     def sleep(self, seconds):
-        """Let the machine sleep: only ``boottime`` and ``wall`` go on."""
+        """Let the machine sleep: only ``boottime`` goes on."""
         self._slept += seconds
 
     async def advance(self, seconds):

@@ -14,13 +14,11 @@ class Handle(Protocol):
 
 
 class Clock(Protocol):
-    """``monotonic`` stops while the machine sleeps, ``boottime`` does not, ``wall`` may jump."""
+    """``monotonic`` stops while the machine sleeps, ``boottime`` does not; both are in seconds."""
 
     def monotonic(self) -> float: ...
 
     def boottime(self) -> float: ...
-
-    def wall(self) -> float: ...
 
     def call_at(self, deadline: float, callback: Callable[[], None]) -> Handle:
         """Call back at a monotonic time, or as soon as possible after it."""
@@ -34,9 +32,6 @@ class SystemClock:
 
     def boottime(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
-
-    def wall(self) -> float:
-        return time.time()
 
     def call_at(self, deadline: float, callback: Callable[[], None]) -> Handle:
         loop = asyncio.get_running_loop()
