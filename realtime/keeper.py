@@ -34,6 +34,9 @@ from realtime.upstream.transport import Transport
 
 logger = logging.getLogger("realtime.keeper")
 
+RECONCILE_EVERY = 3 * 3600.0
+"""Seconds between comparisons of a link that stays up: they find what was lost although nothing said so."""
+
 SNAPSHOT_RETRY = FullJitter(base=0.5, cap=30.0)
 
 
@@ -78,6 +81,7 @@ class Keeper:
         self._repair: asyncio.Task[None] | None = None
         self._repair_again = False
         self._compared_at: int | None = None
+        self._reconcile_at: float | None = None
         self._feeds_noted = False
         self._received = 0
 
@@ -112,6 +116,12 @@ class Keeper:
             self._repair = asyncio.create_task(self._run_repair(), name=f"repair {self.subject}")
         else:
             self._repair_again = True
+
+    def reconcile(self) -> None:
+        """Compare again if the last comparison was long ago; each link has its own time, or all would ask at once."""
+        if self._reconcile_at is not None and self._parts.clock.monotonic() >= self._reconcile_at:
+            self._reconcile_at = None
+            self.compare()
 
     def proof(self) -> tuple[int, int, int]:
         """Return (link id, up to when it is proven to be recorded in full, copies received since the last proof)."""
@@ -240,6 +250,8 @@ class Keeper:
         second.closes = await self._closable()
         await self._parts.bridge.note(second)
         self._compared_at = second.applied_at
+        spread = self._parts.rng.uniform(0.8, 1.2)
+        self._reconcile_at = self._parts.clock.monotonic() + RECONCILE_EVERY * spread
         metrics.GAPS.labels("repaired" if second.differences else "nothing-missed").inc()
         self._end_settling()
 

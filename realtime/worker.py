@@ -323,6 +323,8 @@ class Worker:
             states = Counter(keeper.manager.snapshot.state for keeper in self.keepers.values())
             for state in State:
                 metrics.LINKS.labels(state.value).set(states[state])
+            for keeper in self.keepers.values():
+                keeper.reconcile()
             proofs = [keeper.proof() for keeper in self.keepers.values() if keeper.provable]
             if proofs:
                 await self.bridge.note(Proof(proofs))

@@ -271,3 +271,17 @@ async def test_each_news_of_the_state_is_a_transition_and_repeats_are_none(upstr
         upstream.be(State.CONNECTING)
     await upstream.until("open")
     assert await database.run(lambda: Transition.objects.count()) == 1
+
+
+async def test_a_link_that_stays_up_is_compared_again_after_some_hours(upstream, monkeypatch):
+    await upstream.open()
+    asked = upstream.provider.asked
+    upstream.keeper.reconcile()
+    assert upstream.provider.asked == asked
+    later = upstream.clock.monotonic() + 1.3 * keeper.RECONCILE_EVERY
+    upstream.be(State.OPEN)
+    monkeypatch.setattr(upstream.clock, "monotonic", lambda: later)
+    upstream.provider.devices = [{"orgId": "org", "deviceId": "d1", "online": False}]
+    upstream.keeper.reconcile()
+    await upstream.keeper._repair
+    assert await upstream.database.run(Field.objects.filter(key="device/org/d1", name="online").exists)
