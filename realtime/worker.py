@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from django.db import DatabaseError, transaction
 from redis.asyncio import Redis
@@ -95,7 +96,16 @@ class Worker:
         self._stopping.set()
 
     async def run(self) -> None:
-        await self._begin()
+        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        beginning = asyncio.create_task(self._begin(), name="beginning")
+        await asyncio.wait([beginning, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not beginning.done() or beginning.exception() is not None:
+            await _cancelled(beginning)
+            await _cancelled(stopping)
+            await self._close()
+            if not beginning.cancelled():
+                beginning.result()
+            return
         tasks = [
             asyncio.create_task(self.bridge.run(), name="bridge"),
             asyncio.create_task(self.relay.run(), name="relay"),
@@ -104,7 +114,6 @@ class Worker:
             asyncio.create_task(self._watch_sleep(), name="sleep watch"),
             asyncio.create_task(retention.keep_short(self._config.retention, self._timeline), name="retention"),
         ]
-        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
         try:
             done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stopping}:
@@ -160,6 +169,9 @@ class Worker:
                 await self._database.run(self._say_goodbye)
         except (TimeoutError, Fenced, DatabaseError) as error:
             logger.error("stopped without writing everything: %s; the next worker opens gaps for it", error)
+        await self._close()
+
+    async def _close(self) -> None:
         self._database.close()
         self._tokens.close()
         await self._redis.aclose()
@@ -356,6 +368,6 @@ class AnotherWorker(RuntimeError):
     """A worker of another name is alive; one at a time owns the links."""
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
+async def _cancelled(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.wait([task])

@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 import pytest_asyncio
 from django.contrib.auth import get_user_model
+from django.db import OperationalError
 
 from realtime import config, gaps, product
 from realtime import valkey as valkey_client
@@ -103,3 +104,15 @@ async def test_a_stopped_worker_says_goodbye(start, database):
     await asyncio.wait_for(task, DEADLINE)
     (row,) = await rows(database, WorkerRow)
     assert row.stopped
+
+
+async def test_a_worker_that_still_waits_for_its_database_stops_when_asked(start, monkeypatch):
+    def away(worker):
+        raise OperationalError("no route")
+
+    monkeypatch.setattr(Worker, "_take_over", away)
+    worker, task = start()
+    await asyncio.sleep(0)
+    worker.stop()
+    async with asyncio.timeout(DEADLINE):
+        await task
