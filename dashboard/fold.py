@@ -105,10 +105,17 @@ class Fold:
             at = copy.key, name
             self._refuse(at, text, copy.effective_time, tie(text), Refused.Reason.FUTURE, copy.source)
 
-    def time_to_decide(self, at: FieldKey, as_of: int) -> int:
-        """Return the time with which a snapshot settles a field: a time of receipt is none to stand in its way."""
+    def time_to_decide(self, at: FieldKey, as_of: int, asked: int | None = None) -> int | None:
+        """Return the time with which a snapshot settles a field: a time of receipt is none to stand in its way.
+
+        None: the field was received after the snapshot was asked for, so that it may be the younger of the two.
+        """
         current = self.known.get(at)
-        return as_of if current is None or current.sourced else max(as_of, current.time + 1)
+        if current is None or current.sourced:
+            return as_of
+        if asked is not None and current.time >= asked:
+            return None
+        return max(as_of, current.time + 1)
 
     def fields(self, key: str, names: Iterable[str]) -> Fields:
         """Return the named fields of an entity as they stand now, in a draft's form."""

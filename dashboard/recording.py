@@ -53,7 +53,7 @@ class FieldRecorder:
         as_of = _credible(to_us(snapshot.as_of), now)
         told = snapshots.entities(snapshot)
         came, went = standing.follow(user_id, snapshot, told, as_of)
-        fold = _settle(told, as_of, now)
+        fold = _settle(told, as_of, snapshot.asked, now)
         _write(fold, recording)
         for key, fields in sorted(tables.missing(user_id, came, since).items()):
             recording.drafts.append(drafts.backfill(user_id, key, fields, as_of, now))
@@ -181,14 +181,17 @@ def _credible(as_of: int, now: int) -> int:
     return as_of if as_of <= now + FUTURE else now
 
 
-def _settle(told: dict[str, snapshots.Told], as_of: int, now: int) -> Fold:
+def _settle(told: dict[str, snapshots.Told], as_of: int, asked: int | None, now: int) -> Fold:
     """Fold a snapshot in. What it knows no better, because an event has overtaken it, is no refusal."""
     fold = Fold(now, tables.lock((key, name) for key, entity in told.items() for name in entity.fields))
     for key, entity in told.items():
         for name, text in entity.fields.items():
-            time = fold.time_to_decide((key, name), as_of)
+            time = fold.time_to_decide((key, name), as_of, asked)
             changed_at = entity.changed_at or as_of
-            fold.take((key, name), text, time, sourced=True, source="snapshot", changed_at=changed_at)
+            if time is None:
+                fold.hear((key, name), text, as_of, "snapshot")
+            else:
+                fold.take((key, name), text, time, sourced=True, source="snapshot", changed_at=changed_at)
     fold.refused.clear()
     return fold
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from realtime.appsync.auth import Authorization, Request, without_host
+from realtime.clock import now_us
 from realtime.events import Id, demand_shallow
 from realtime.upstream import http
 
@@ -58,13 +59,18 @@ class Identity(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
-    """One user's whole view. Every change up to ``as_of`` is in it, none after."""
+    """One user's whole view. Every change up to ``as_of`` is in it, none after.
+
+    ``asked`` (µs, by our own clock) is when the provider was asked: what was received since may be younger than the
+    snapshot, whatever the source's clock says. A provider that leaves it out vouches for an answer younger than all.
+    """
 
     as_of: datetime
     user: Identity
     organizations: tuple[Organization, ...] = ()
     devices: tuple[Device, ...] = ()
     archives: tuple[Archive, ...] = ()
+    asked: int | None = None
 
 
 class SnapshotUnavailable(Exception):
@@ -94,6 +100,7 @@ class HttpSnapshots:
     async def fetch(self, headers: Mapping[str, str]) -> Snapshot:
         """As SnapshotProvider.fetch."""
         parts: list[Snapshot] = []
+        asked = now_us()
         try:
             async for body in http.pages(self._url, headers):
                 parts.append(_decoder.decode(body))
@@ -109,6 +116,7 @@ class HttpSnapshots:
             tuple(organization for part in parts for organization in part.organizations),
             tuple(device for part in parts for device in part.devices),
             tuple(archive for part in parts for archive in part.archives),
+            asked,
         )
 
 

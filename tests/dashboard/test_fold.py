@@ -72,6 +72,13 @@ def test_a_fact_that_meets_one_of_unknown_time_is_in_doubt():
     assert fold.time_to_decide(AT, as_of=400) == 501
 
 
+@pytest.mark.parametrize(("asked", "expected"), [(499, None), (500, None), (501, 501)])
+def test_a_snapshot_settles_only_what_was_received_before_it_was_asked_for(asked, expected):
+    fold = Fold(NOW, known("true", 500, sourced=False))
+    assert fold.time_to_decide(AT, as_of=400, asked=asked) == expected
+    assert Fold(NOW, known("true", 500)).time_to_decide(AT, as_of=400, asked=asked) == 400
+
+
 def test_what_is_heard_without_a_time_decides_only_where_nothing_is_known():
     fold = Fold(NOW, {})
     assert not fold.hear(AT, "true", 700, "events")

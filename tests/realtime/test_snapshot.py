@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from realtime.clock import now_us
 from realtime.snapshot import HttpSnapshots, SnapshotUnavailable
 from realtime.upstream import http
 
@@ -40,10 +41,12 @@ async def refusal(provider):
 async def test_pages_are_put_together(provider):
     devices = [{"orgId": "org", "deviceId": f"d{number}", "online": True} for number in range(2)]
     archives = [{"orgId": "org", "archiveId": "a1", "state": "Ready", "changedAt": AS_OF}]
+    asked = now_us()
     snapshot = await provider(page(devices=devices[:1]), page(devices=devices[1:], archives=archives)).fetch({})
     assert [device.device_id for device in snapshot.devices] == ["d0", "d1"]
     assert snapshot.archives[0].changed_at == snapshot.as_of
     assert snapshot.user.user_id == "u1"
+    assert asked <= snapshot.asked <= now_us()
 
 
 async def test_pages_of_different_moments_are_no_snapshot_and_may_be_asked_again(provider):
