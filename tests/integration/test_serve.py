@@ -51,7 +51,7 @@ def test_starts_without_its_stores_and_says_what_is_away(serving):
     assert httpx.get(f"{address}/healthz").status_code == 200
     answer = httpx.get(f"{address}/readyz")
     assert answer.status_code == 503
-    assert list(answer.json()["problems"]) == ["valkey"]
+    assert list(answer.json()["problems"]) == ["database", "valkey"]  # the database has no tables yet
 
 
 def test_a_probe_needs_no_allowed_host_and_a_page_does(serving):
