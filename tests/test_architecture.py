@@ -66,7 +66,7 @@ RULES = (
     Rule("realtime.feeds", engine("events"), never=(*IO, *CLOCKS)),
     Rule("realtime.decoding", engine("clock", "events", "feeds", "merge"), ("msgspec",), never=IO),
     Rule("realtime.documents", engine("decoding", "events"), ("msgspec",), never=IO),
-    Rule("realtime.snapshot", engine("appsync.auth", "events", "upstream.http"), ("msgspec",)),
+    Rule("realtime.snapshot", engine("appsync.auth", "clock", "events", "upstream.http"), ("msgspec",)),
     Rule("realtime.drift", engine("feeds", "snapshot"), ("msgspec",), never=IO),
     # Configuration, and the ways to the stores.
     Rule("realtime.valkey_address", never=IO),
