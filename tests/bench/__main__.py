@@ -11,8 +11,10 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tests.bench import clone, live, report, worker
@@ -60,6 +62,7 @@ async def _measure(directory: Path, given: argparse.Namespace) -> dict[str, Any]
         "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "cores": os.cpu_count(),
         "load": [load_before, os.getloadavg()[0]],
+        "fsync_ms": _fsync_ms(directory),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
     }
@@ -73,6 +76,19 @@ async def _live(directory: Path, given: argparse.Namespace) -> list[dict[str, An
         {"system": kind.name, "about": kind.about, "changes_per_second": changes, **outcome.figures()}
         for (kind, changes), outcome in zip(loads, outcomes, strict=True)
     ]
+
+
+def _fsync_ms(directory: Path) -> float:
+    """Return how long the disk takes to keep a page, by the median: every batch waits for that once."""
+    times = []
+    with (directory / "page").open("wb") as file:
+        for _ in range(50):
+            file.write(bytes(8192))
+            file.flush()
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            times.append(time.perf_counter() - began)
+    return round(median(times) * 1000, 2)
 
 
 def _say(what: str) -> None:

@@ -55,7 +55,7 @@ def _rate(run: dict[str, float]) -> float:
 def _machine(machine: dict[str, Any]) -> str:
     loads = " → ".join(f"{value:.1f}" for value in machine["load"])
     versions = f"Python {machine['python']} · SQLite {machine['sqlite']}"
-    return f"{machine['at']} · {machine['cores']} cores · load {loads} · {versions}"
+    return f"{machine['at']} · {machine['cores']} cores · load {loads} · fsync {machine['fsync_ms']} ms · {versions}"
 
 
 def _live(runs: list[dict[str, Any]]) -> Iterator[str]:
