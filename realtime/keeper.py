@@ -80,6 +80,7 @@ class Keeper:
         self._lost_at: float | None = None
         self._repair: asyncio.Task[None] | None = None
         self._repair_again = False
+        self._left_deaf: set[str] = set()
         self._compared_at: int | None = None
         self._reconcile_at: float | None = None
         self._feeds_noted = False
@@ -269,8 +270,13 @@ class Keeper:
         self._end_settling()
 
     def _end_settling(self) -> None:
-        """From now on each feed that falls silent has a window of its own, and so has one that just did."""
+        """From now on each feed that falls silent has a window of its own, and so has one that just did.
+
+        One that was deaf when the windows were closed and is live by now has an open one: compare once more.
+        """
         self._settled = True
+        if any(s.feed in self._left_deaf and s.status == "live" for s in self._subscriptions):
+            self._repair_again = True
         if self._deaf():
             self._note_feeds()
 
@@ -279,8 +285,8 @@ class Keeper:
         deaf = self._deaf()
         opened = [(s.feed, s.error or s.status, self._began()) for s in deaf]
         await self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self._rows(), opened))
-        names = {s.feed for s in deaf}
-        return [gaps.WHOLE_LINK, *(s.feed for s in self._subscriptions if s.feed not in names)]
+        self._left_deaf = {s.feed for s in deaf}
+        return [gaps.WHOLE_LINK, *(s.feed for s in self._subscriptions if s.feed not in self._left_deaf)]
 
     def _backfill(self, snapshot: Snapshot, since: int | None) -> Backfill:
         recorder = self._parts.recorder

@@ -285,3 +285,22 @@ async def test_a_link_that_stays_up_is_compared_again_after_some_hours(upstream,
     upstream.keeper.reconcile()
     await upstream.keeper._repair
     assert await upstream.database.run(Field.objects.filter(key="device/org/d1", name="online").exists)
+
+
+async def test_a_feed_that_comes_while_the_windows_close_does_not_keep_its_own(upstream):
+    notes = upstream.bridge.note
+
+    def note(applied):
+        done = notes(applied)
+        if getattr(applied, "closes", None) and upstream.provider.asked == 2:
+            upstream.feeds("live", only="roleChanged")
+        return done
+
+    upstream.bridge.note = note
+    upstream.be(State.CONNECTING)
+    upstream.be(State.OPEN)
+    upstream.feeds("live")
+    upstream.feeds("retrying", only="roleChanged")
+    await upstream.until("repaired", count=1)
+    await upstream.until("nothing-missed", count=1)
+    assert await upstream.gaps(outcome="open") == []
