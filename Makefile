@@ -15,7 +15,7 @@ help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: install  ## Run everything on this machine. PORT, HOST, DEVICES, RATE change it; Ctrl-C stops it.
+demo: $(VENV)/ready  ## Run everything on this machine. PORT, HOST, DEVICES, RATE change it; Ctrl-C stops it.
 	@exec $(BIN)/python manage.py demo
 
 .PHONY: test
@@ -24,10 +24,15 @@ test: install chromium lint types check test-js test-python  ## Run what must pa
 .PHONY: install
 install: $(VENV)/installed  ## Make the virtual environment from the pinned, hashed dependencies.
 
-$(VENV)/installed: requirements-dev.txt
+$(VENV)/installed: requirements-dev.txt $(VENV)/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# What it takes to run, and no more: nobody who tries the demo waits for the tools of those who work on it.
+$(VENV)/ready: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
 .PHONY: chromium

@@ -44,7 +44,7 @@ def measure(directory: Path) -> dict[str, float]:
 
     try:
         return {
-            "installed": seconds((clone / ".venv" / "installed").exists),
+            "installed": seconds((clone / ".venv" / "ready").exists),
             "ready": seconds(lambda: "Fleetlight is ready" in log.read_text()),
             "first_change": seconds(lambda: _first_change(f"http://127.0.0.1:{port}")),
         }
