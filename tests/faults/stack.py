@@ -280,7 +280,7 @@ class Heard:
         if "timestamp" in event:
             moment = datetime.fromisoformat(event["timestamp"])
             return round((moment - EPOCH).total_seconds() * 1_000_000) in self._times
-        name = next(event[name] for name in ("deviceId", "archiveId", "orgId", "userId") if name in event)
+        name = next(event[name] for name in ("archiveId", "deviceId", "userId", "orgId") if name in event)
         return any(
             key.endswith(f"/{name}") and 0 <= received - record["us"] < WITHIN for key, received in self._unstamped
         )
