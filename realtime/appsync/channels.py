@@ -1,4 +1,4 @@
-"""Channel names: what the Events API accepts, and which pattern takes in which channel.
+"""Channel names: what the Events API accepts.
 
 https://docs.aws.amazon.com/appsync/latest/eventapi/channel-namespaces.html: one to five segments of 1 to 50 letters,
 digits and dashes, each beginning and ending with a letter or digit; a slash at either end may be left out; names are
@@ -34,13 +34,6 @@ def parse_pattern(text: str) -> str:
     for segment in stem:
         _check(text, segment)
     return "/" + "/".join([*stem, last])
-
-
-def matches(pattern: str, channel: str) -> bool:
-    """Tell whether a subscription to ``pattern`` gets what is published to ``channel``; both as parsed above."""
-    if pattern.endswith("/*"):
-        return channel.startswith(pattern[:-1])
-    return pattern == channel
 
 
 def namespace(channel: str) -> str:
