@@ -51,6 +51,7 @@ RULES = (
     Rule("realtime.merge", others=("msgspec",), never=(*IO, *CLOCKS)),
     Rule("realtime.clock", never=IO),
     Rule("realtime.cursor", never=(*IO, *CLOCKS)),
+    Rule("realtime.token_bucket", never=(*IO, *CLOCKS)),
     Rule("realtime.appsync.auth", others=("msgspec", "botocore"), never=IO),
     Rule("realtime.appsync*", WIRE, ("msgspec",), never=(*IO, *CLOCKS)),
     # Upstream: asyncio, each foreign library behind one door. Its core is pure.
@@ -116,7 +117,11 @@ RULES = (
         ("django", "redis"),
     ),
     # Towards browsers: nothing of upstream, nothing of the product.
-    Rule("realtime.delivery.session", engine("cursor", "delivery.*", "events", "metrics"), never=IO),
+    Rule(
+        "realtime.delivery.session",
+        engine("cursor", "delivery.*", "events", "metrics", "token_bucket"),
+        never=IO,
+    ),
     Rule("realtime.delivery.outbox", engine("delivery.*", "events", "merge"), ("msgspec",), never=(*IO, *CLOCKS)),
     Rule("realtime.delivery.daphne", engine("delivery.*"), ("daphne", "twisted")),
     Rule("realtime.delivery.listening", engine("groups", "valkey_address"), ("hiredis", "redis")),
@@ -124,7 +129,7 @@ RULES = (
         "realtime.delivery*",
         engine(
             *("delivery.*", "clock", "config", "cursor", "database", "demand", "events", "feed", "groups", "history"),
-            *("metrics", "models", "product", "valkey"),
+            *("metrics", "models", "product", "token_bucket", "valkey"),
         ),
         ("channels", "django", "msgspec", "redis", "websockets"),
     ),

@@ -19,10 +19,11 @@ from realtime.cursor import MAX_TOPICS, Cursor, cursor_text
 from realtime.delivery import envelope
 from realtime.delivery.continuity import Continuity, Repair
 from realtime.delivery.envelope import Close, Frame, RequestId, ResyncCause
-from realtime.delivery.limits import Limits, TokenBucket
+from realtime.delivery.limits import Limits
 from realtime.delivery.outbox import Due, Outbox
 from realtime.delivery.run import Run
 from realtime.events import PRIORITY_LOW, PRIORITY_URGENT, Entry, Head
+from realtime.token_bucket import TokenBucket
 
 CAPABILITIES = ("sync", "ping", "subscribe", "unsubscribe", "visibility")
 BURST_SECONDS = 4
