@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from realtime.appsync.auth import Token
 from realtime.upstream.transport import TransportError
+from tests.wire import EVENTS
 
 
 class ManualClock:
@@ -79,12 +80,12 @@ async def settle():
 class FakeSocket:
     """One end of a connection whose other end is the test, or a ``FakeService``."""
 
-    def __init__(self, answer=None):
+    def __init__(self, service=None):
         self.sent = []
         self.closed = 0
         self.close_gate = None
         self.send_error = None
-        self._answer = answer
+        self._service = service
         self._arriving = asyncio.Queue()
 
     async def send(self, text):
@@ -92,8 +93,8 @@ class FakeSocket:
             raise self.send_error
         frame = json.loads(text)
         self.sent.append(frame)
-        if self._answer is not None:
-            self._answer(self, frame)
+        for answer in self._service.answers(frame) if self._service else ():
+            self.arrive(answer)
 
     def arrive(self, frame):
         """Let a frame arrive, given as text or as what is to be encoded."""
@@ -120,29 +121,33 @@ class FakeSocket:
 
 
 class FakeService:
-    """An Events API as far as a link needs one: it answers every frame at once, unless told otherwise."""
+    """An API as far as a link needs one: it answers every frame at once, unless told otherwise.
 
-    def __init__(self):
+    ``refuses`` says with which error it answers whom, and ``keeps_quiet`` whom it does not answer, by target.
+    """
+
+    def __init__(self, wire=EVENTS):
+        self.wire = wire
         self.acks = True
         self.timeout_ms = 300_000
         self.refuses = {}
         self.keeps_quiet = set()
 
-    def __call__(self, socket, frame):
-        if frame["type"] == "connection_init" and self.acks:
-            socket.arrive({"type": "connection_ack", "connectionTimeoutMs": self.timeout_ms})
-        elif frame["type"] == "subscribe":
-            self._subscribe(socket, frame)
-        elif frame["type"] == "unsubscribe":
-            socket.arrive({"type": "unsubscribe_success", "id": frame["id"]})
+    def answers(self, frame):
+        """Return the frames that answer this one."""
+        kind = frame["type"]
+        if kind == "connection_init" and self.acks:
+            return [self.wire.ack(self.timeout_ms)]
+        if kind == self.wire.subscribes:
+            return self._subscribed(frame["id"], self.wire.target(frame))
+        if kind == self.wire.unsubscribes:
+            return [self.wire.ended(frame["id"])]
+        return []
 
-    def _subscribe(self, socket, frame):
-        channel = frame["channel"]
-        if channel in self.refuses:
-            error = {"errorType": self.refuses[channel]}
-            socket.arrive({"type": "subscribe_error", "id": frame["id"], "errors": [error]})
-        elif channel not in self.keeps_quiet:
-            socket.arrive({"type": "subscribe_success", "id": frame["id"]})
+    def _subscribed(self, ident, target):
+        if target in self.refuses:
+            return [self.wire.refused(ident, self.refuses[target])]
+        return [] if target in self.keeps_quiet else [self.wire.accepted(ident)]
 
 
 HANGS = object()

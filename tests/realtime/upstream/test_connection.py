@@ -1,95 +1,39 @@
-"""A link as a whole, from manager to socket, with everything outside replaced: time, sockets, tokens, the inlet."""
+"""A link as a whole, from manager to socket, in both dialects, with everything outside replaced."""
 
 import asyncio
 import json
 from base64 import urlsafe_b64decode
-from random import Random
 
 import pytest
 
-from realtime.appsync.endpoint import derive
-from realtime.upstream.connection import Connection
 from realtime.upstream.credentials import TokenRefused, TokenUnavailable
-from realtime.upstream.manager import Manager
 from realtime.upstream.model import Health
-from realtime.upstream.policy import Fixed, Policy
 from realtime.upstream.states import State
-from realtime.upstream.subscriptions import Subscriptions
 from realtime.upstream.transport import TransportError
-from tests.fakes import (
-    HANGS,
-    FakeCredentials,
-    FakeSocket,
-    ManualClock,
-    RecordingInlet,
-    ScriptedTransport,
-    settle,
-    tasks_but_mine,
-)
+from tests.fakes import HANGS, FakeCredentials, FakeService, FakeSocket, ScriptedTransport, settle, tasks_but_mine
+from tests.links import FEEDS, Link
+from tests.wire import WIRES
 
-WANTED = {feed: f"/app/sub-1/{feed}" for feed in ("presence", "archive", "role")}
 PING = {"type": "ka"}
 
 
-class Link:
-    """One link with its fakes. It never leaves a task, a timer or a socket: the fixture looks."""
+def broken(*args):
+    raise ZeroDivisionError("ours")
 
-    def __init__(self, transport=None, credentials=None, policy=None, wanted=WANTED):
-        self.clock = ManualClock()
-        self.transport = transport or ScriptedTransport()
-        self.service = self.transport.service
-        self.credentials = credentials or FakeCredentials()
-        self.inlet = RecordingInlet()
-        self.subscriptions = Subscriptions(wanted, Random(1))
-        self.connection = Connection(
-            derive("http://localhost:4000/event"),
-            self.credentials,
-            self.transport,
-            self.subscriptions,
-            self.inlet,
-            self.clock,
-        )
-        self.manager = Manager(self.connection, policy or Policy(backoff=Fixed(5.0)), self.clock, Random(1), "sub-1")
 
-    @property
-    def state(self):
-        return self.manager.snapshot.state
-
-    @property
-    def reason(self):
-        return self.manager.snapshot.reason
-
-    @property
-    def socket(self):
-        return self.transport.socket
-
-    def statuses(self):
-        return {subscription.feed: subscription.status for subscription in self.subscriptions}
-
-    def ident(self, feed):
-        return next(s.ident for s in self.subscriptions if s.feed == feed)
-
-    async def start(self):
-        self.manager.start()
-        await settle()
-
-    async def deliver(self, feed, *payloads):
-        for payload in payloads:
-            self.socket.arrive({"type": "data", "id": self.ident(feed), "event": payload})
-        await settle()
-
-    async def refuse(self, feed, kind="UnauthorizedException"):
-        """Let the service end one subscription with an error."""
-        self.socket.arrive({"type": "error", "id": self.ident(feed), "errors": [{"errorType": kind}]})
-        await settle()
+@pytest.fixture(params=WIRES, ids=lambda wire: wire.dialect)
+def wire(request):
+    return request.param
 
 
 @pytest.fixture
-async def made():
+async def made(wire):
+    """Make links; ``script`` is what happens to their first tries. None leaves a task, a timer or a socket behind."""
     links = []
 
-    def make(*args, **kwargs):
-        links.append(Link(*args, **kwargs))
+    def make(*script, **options):
+        transport = ScriptedTransport(*script, service=FakeService(wire))
+        links.append(Link(transport, wire=options.pop("wire", wire), **options))
         return links[-1]
 
     yield make
@@ -114,7 +58,7 @@ async def test_a_link_opens_and_hears_all_its_feeds_on_one_socket(link):
     assert link.state is State.OPEN
     assert set(link.statuses().values()) == {"live"}
     assert len(link.transport.sockets) == 1
-    assert [frame["type"] for frame in link.socket.sent] == ["connection_init"] + ["subscribe"] * 3
+    assert [frame["type"] for frame in link.socket.sent] == ["connection_init"] + [link.wire.subscribes] * 3
 
 
 async def test_the_token_is_carried_by_the_subprotocol_and_by_every_subscribe(link):
@@ -122,7 +66,7 @@ async def test_the_token_is_carried_by_the_subprotocol_and_by_every_subscribe(li
     carrier = link.transport.openings[0].subprotocols[1].removeprefix("header-")
     carried = json.loads(urlsafe_b64decode(carrier + "=" * (-len(carrier) % 4)))
     assert carried == {"host": "localhost:4000", "Authorization": "token-1"}
-    assert {frame["authorization"]["Authorization"] for frame in link.socket.sent_of("subscribe")} == {"token-1"}
+    assert set(link.tokens()) == {"token-1"}
 
 
 async def test_events_reach_the_inlet_by_feed_and_in_order(link):
@@ -133,7 +77,7 @@ async def test_events_reach_the_inlet_by_feed_and_in_order(link):
 
 
 async def test_a_link_that_wants_nothing_is_open_at_once(made):
-    link = made(wanted={})
+    link = made(feeds=())
     await link.start()
     assert (link.state, link.manager.snapshot.partial) == (State.OPEN, False)
 
@@ -144,7 +88,7 @@ async def test_b5_each_dial_asks_for_the_credentials_anew(made):
     link.credentials.issued = 7
     link.socket.end()
     await link.clock.advance(5.0)
-    assert {frame["authorization"]["Authorization"] for frame in link.socket.sent_of("subscribe")} == {"token-7"}
+    assert set(link.tokens()) == {"token-7"}
 
 
 # ── Time-outs on the way up ──────────────────────────────────────────────────────────────────────────────────
@@ -152,7 +96,7 @@ async def test_b5_each_dial_asks_for_the_credentials_anew(made):
 
 @pytest.mark.feature("S2.10")
 async def test_b7_a_dial_that_hangs_is_given_up_before_the_back_off(made):
-    link = made(ScriptedTransport(HANGS))
+    link = made(HANGS)
     await link.start()
     await link.clock.advance(9.9)
     assert link.transport.given_up == 0
@@ -183,9 +127,9 @@ async def test_b6_credentials_that_hang_are_given_up_and_tried_again(made):
 
 @pytest.mark.parametrize("frames", [0, 1, 2], ids=["before the ack", "after the ack", "while subscribing"])
 async def test_b15_a_connection_that_ends_on_its_way_up_is_tried_again(made, frames):
-    link = made(ScriptedTransport(FakeSocket()))
+    link = made(FakeSocket())
     await link.start()
-    for frame in ({"type": "connection_ack"}, {"type": "ka"})[:frames]:
+    for frame in (link.wire.ack(), PING)[:frames]:
         link.socket.arrive(frame)
     await settle()
     link.socket.end()
@@ -202,13 +146,13 @@ async def test_b15_a_connection_that_ends_on_its_way_up_is_tried_again(made, fra
 async def test_a_lost_connection_is_dialled_again_and_everything_is_subscribed_anew(link):
     """B49: with fresh ids."""
     await link.start()
-    before = {frame["id"] for frame in link.socket.sent_of("subscribe")}
+    before = {frame["id"] for frame in link.socket.sent_of(link.wire.subscribes)}
     link.socket.end(TransportError("closed by the service", "code 1000", code=1000))
     await settle()
     assert (link.state, link.reason) == (State.BACKOFF, "closed by the service: code 1000")
     assert set(link.statuses().values()) == {"wanted"}
     await link.clock.advance(5.0)
-    after = {frame["id"] for frame in link.socket.sent_of("subscribe")}
+    after = {frame["id"] for frame in link.socket.sent_of(link.wire.subscribes)}
     assert link.state is State.OPEN and len(after) == 3 and not before & after
 
 
@@ -226,7 +170,7 @@ async def test_the_end_is_told_when_the_socket_is_closed_and_not_before(link):
 async def test_a_socket_that_can_not_be_written_to_is_closed_all_the_same(link):
     await link.start()
     link.socket.send_error = TransportError("connection lost")
-    link.connection.want({**WANTED, "plan": "/app/sub-1/plan"})
+    link.want(*FEEDS, "plan")
     await settle()
     link.socket.end()
     await settle()
@@ -234,7 +178,7 @@ async def test_a_socket_that_can_not_be_written_to_is_closed_all_the_same(link):
 
 
 async def test_b12_503_backs_off_for_as_long_as_the_service_asked(made):
-    link = made(ScriptedTransport(TransportError("HTTP 503", "later", status=503, retry_after=40.0)))
+    link = made(TransportError("HTTP 503", "later", status=503, retry_after=40.0))
     await link.start()
     assert link.manager.snapshot.next_try_at == link.clock.monotonic() + 40.0
 
@@ -242,7 +186,7 @@ async def test_b12_503_backs_off_for_as_long_as_the_service_asked(made):
 @pytest.mark.parametrize("status", [401, 403])
 async def test_b12_an_upgrade_that_is_refused_gets_one_new_token_and_then_waits(made, status):
     refused = [TransportError(f"HTTP {status}", "no", status=status) for _ in range(2)]
-    link = made(ScriptedTransport(*refused))
+    link = made(*refused)
     await link.start()
     assert link.credentials.asked == [False, True]
     assert (link.state, link.reason) == (State.WAITING, f"the service refuses the credentials: HTTP {status}: no")
@@ -254,19 +198,18 @@ async def test_b12_an_upgrade_that_is_refused_gets_one_new_token_and_then_waits(
 
 
 async def test_b9_a_connection_error_about_credentials_gets_one_new_token(made):
-    link = made(ScriptedTransport(FakeSocket()))
+    link = made(FakeSocket())
     await link.start()
-    error = {"errorType": "UnauthorizedException", "errorCode": 401}
-    link.socket.arrive({"type": "connection_error", "errors": [error]})
+    link.socket.arrive(link.wire.connection_error("UnauthorizedException", errorCode=401))
     await settle()
     assert (link.credentials.asked, link.state) == ([False, True], State.OPEN)
 
 
 @pytest.mark.parametrize("kind", ["LimitExceededError", "InternalFailure", "BadRequestException"])
 async def test_b10_any_other_connection_error_is_tried_again(made, kind):
-    link = made(ScriptedTransport(FakeSocket()))
+    link = made(FakeSocket())
     await link.start()
-    link.socket.arrive({"type": "connection_error", "errors": [{"errorType": kind}]})
+    link.socket.arrive(link.wire.connection_error(kind))
     await settle()
     assert link.state is State.BACKOFF and kind in link.reason
     await link.clock.advance(5.0)
@@ -291,27 +234,23 @@ async def test_a_revoked_sign_in_waits_for_another(made):
 
 async def test_an_issuer_that_is_away_during_the_forced_refresh_is_asked_again(made):
     refused = TransportError("HTTP 401", status=401)
-    link = made(ScriptedTransport(refused), FakeCredentials(None, TokenUnavailable("away")))
+    link = made(refused, credentials=FakeCredentials(None, TokenUnavailable("away")))
     await link.start()
     assert (link.state, link.reason) == (State.BACKOFF, "token: away")
     await link.clock.advance(5.0)
     assert (link.credentials.asked, link.state) == ([False, True, True], State.OPEN)
 
 
-async def test_a_fault_of_ours_ends_the_session_with_a_reason(made, caplog):
-    link = made(wanted={"broken": "/app/not a channel"})
+async def test_a_fault_of_ours_ends_the_session_with_a_reason(link, monkeypatch, caplog):
+    monkeypatch.setattr(link.subscriptions, "begin", broken)
     await link.start()
     assert link.state is State.BACKOFF
-    assert "internal error: ChannelError" in link.reason
+    assert "internal error: ZeroDivisionError" in link.reason
 
 
 async def test_a_fault_of_ours_in_a_timer_ends_the_session_with_a_reason(link, monkeypatch, caplog):
-    link.service.keeps_quiet.add(WANTED["role"])
+    link.service.keeps_quiet.add(link.targets["role"])
     await link.start()
-
-    def broken(*args):
-        raise ZeroDivisionError("ours")
-
     monkeypatch.setattr(link.subscriptions, "retry_due", broken)
     await link.clock.advance(10.0)
     assert link.state is State.BACKOFF
@@ -331,7 +270,7 @@ async def test_a_fault_of_ours_while_renewing_a_token_ends_the_session_with_a_re
 
 
 async def test_b20_an_unauthorised_channel_costs_its_own_subscription_alone(link):
-    link.service.refuses[WANTED["role"]] = "Unauthorized"
+    link.service.refuses[link.targets["role"]] = "Unauthorized"
     await link.start()
     assert link.statuses() == {"presence": "live", "archive": "live", "role": "refused"}
     assert (link.state, link.manager.snapshot.partial) == (State.OPEN, True)
@@ -342,18 +281,18 @@ async def test_b20_an_unauthorised_channel_costs_its_own_subscription_alone(link
 
 
 async def test_b20_a_channel_that_stays_unauthorised_costs_one_token_and_not_one_each_session(link):
-    link.service.refuses[WANTED["role"]] = "Unauthorized"
+    link.service.refuses[link.targets["role"]] = "Unauthorized"
     await link.start()
     for _ in range(3):
         link.socket.end()
         await link.clock.advance(5.0)
     assert link.credentials.asked.count(True) == 1
-    assert len(link.socket.sent_of("subscribe")) == 3
+    assert len(link.asked()) == 3
 
 
 @pytest.mark.feature("S0.2")
 async def test_b19_a_subscription_without_an_answer_is_asked_for_again_alone(link):
-    link.service.keeps_quiet.add(WANTED["role"])
+    link.service.keeps_quiet.add(link.targets["role"])
     await link.start()
     assert link.state is State.SYNCING
     await link.clock.advance(15.0)
@@ -362,18 +301,17 @@ async def test_b19_a_subscription_without_an_answer_is_asked_for_again_alone(lin
     await link.clock.advance(15.0)
     assert set(link.statuses().values()) == {"live"}
     assert link.manager.snapshot.partial is False
-    channels = [frame["channel"] for frame in link.socket.sent_of("subscribe")]
-    assert channels.count(WANTED["presence"]) == 1 and channels.count(WANTED["role"]) > 1
+    asked = link.asked()
+    assert asked.count(link.targets["presence"]) == 1 and asked.count(link.targets["role"]) > 1
 
 
 @pytest.mark.feature("S0.6")
 @pytest.mark.parametrize("kind", ["MaxSubscriptionsReachedError", "LimitExceededError"])
 async def test_b24_a_throttled_subscription_is_retried_with_growing_delays_on_the_same_socket(link, kind):
-    link.service.refuses[WANTED["role"]] = kind
+    link.service.refuses[link.targets["role"]] = kind
     await link.start()
     await link.clock.advance(60.0)
-    tries = len([f for f in link.socket.sent_of("subscribe") if f["channel"] == WANTED["role"]])
-    assert 4 <= tries <= 14
+    assert 4 <= link.asked().count(link.targets["role"]) <= 14
     assert len(link.transport.sockets) == 1 and link.statuses()["presence"] == "live"
     link.service.refuses.clear()
     await link.clock.advance(31.0)
@@ -387,15 +325,13 @@ async def test_b79_a_token_that_expired_under_a_subscription_is_renewed_and_the_
         await link.refuse(feed)
     assert link.credentials.asked == [False, True, True]
     assert set(link.statuses().values()) == {"live"}
-    tokens = [frame["authorization"]["Authorization"] for frame in link.socket.sent_of("subscribe")]
-    assert tokens == ["token-1"] * 3 + ["token-2", "token-3"]
+    assert link.tokens() == ["token-1"] * 3 + ["token-2", "token-3"]
 
 
 async def test_b79_two_subscriptions_refused_together_share_one_new_token(link):
     await link.start()
     for feed in ("role", "archive"):
-        error = {"type": "error", "id": link.ident(feed), "errors": [{"errorType": "UnauthorizedException"}]}
-        link.socket.arrive(error)
+        link.socket.arrive(link.wire.error("UnauthorizedException", link.ident(feed)))
     await settle()
     assert link.credentials.asked == [False, True]
     assert set(link.statuses().values()) == {"live"}
@@ -431,18 +367,17 @@ async def test_a_subscription_that_was_long_live_gets_another_new_token_later(li
 
 async def test_b34_data_for_an_unknown_id_is_ignored(link):
     await link.start()
-    link.socket.arrive({"type": "data", "id": "nobody's", "event": "{}"})
+    link.socket.arrive(link.wire.data("nobody's", "{}"))
     await settle()
     assert (link.inlet.copies, link.inlet.troubles, link.state) == ([], [], State.OPEN)
 
 
 async def test_b22_an_error_without_an_id_is_told_and_ends_nothing(link):
     await link.start()
-    link.socket.arrive({"type": "error", "errors": [{"errorType": "UnsupportedOperation", "message": "what?"}]})
+    link.socket.arrive(link.wire.error("UnsupportedOperation"))
     link.socket.arrive("not json")
-    link.socket.arrive({"type": "broadcast_error", "id": link.ident("role"), "errors": []})
     await settle()
-    assert (len(link.inlet.troubles), link.state) == (3, State.OPEN)
+    assert (len(link.inlet.troubles), link.state) == (2, State.OPEN)
     assert set(link.statuses().values()) == {"live"}
 
 
@@ -450,16 +385,13 @@ async def test_b22_an_error_without_an_id_is_told_and_ends_nothing(link):
 @pytest.mark.feature("S4.5")
 async def test_b61_what_is_no_longer_wanted_is_unsubscribed_and_not_asked_for_again(link):
     await link.start()
-    link.connection.want({"presence": WANTED["presence"], "plan": "/app/sub-1/plan"})
+    link.want("presence", "plan")
     await settle()
     assert link.statuses() == {"presence": "live", "plan": "live"}
-    assert len(link.socket.sent_of("unsubscribe")) == 2
+    assert len(link.socket.sent_of(link.wire.unsubscribes)) == 2
     link.socket.end()
     await link.clock.advance(5.0)
-    assert {frame["channel"] for frame in link.socket.sent_of("subscribe")} == {
-        WANTED["presence"],
-        "/app/sub-1/plan",
-    }
+    assert set(link.asked()) == set(link.targets.values()) == set(link.wire.targets("presence", "plan").values())
 
 
 # ── Liveness and pressure ────────────────────────────────────────────────────────────────────────────────────
@@ -508,7 +440,7 @@ async def test_data_and_keep_alives_look_for_no_deadline(link, monkeypatch):
 
 
 async def test_a_deadline_that_did_not_change_is_not_armed_again(link):
-    link.service.keeps_quiet.add(WANTED["role"])
+    link.service.keeps_quiet.add(link.targets["role"])
     await link.start()
     armed = link.clock.armed
     link.socket.arrive("not json")
@@ -519,7 +451,7 @@ async def test_a_deadline_that_did_not_change_is_not_armed_again(link):
 
 async def test_a_timer_that_fires_a_little_early_is_armed_again(link):
     """A loop's clock may be a tick ahead of ours."""
-    link.service.keeps_quiet.add(WANTED["role"])
+    link.service.keeps_quiet.add(link.targets["role"])
     await link.start()
     soonest = link.clock.armed[0]
     soonest.cancel()
@@ -535,12 +467,11 @@ async def test_a_timer_that_fires_a_little_early_is_armed_again(link):
 @pytest.mark.parametrize("during", ["token", "dial", "handshake", "subscribing", "open", "renewing", "full"])
 async def test_a_stop_during_anything_leaves_nothing(made, during):
     link = made(
-        ScriptedTransport(*([HANGS] if during == "dial" else [])),
-        FakeCredentials(*([HANGS] if during == "token" else [])),
+        *([HANGS] if during == "dial" else []), credentials=FakeCredentials(*([HANGS] if during == "token" else []))
     )
     link.service.acks = during != "handshake"
     if during == "subscribing":
-        link.service.keeps_quiet = set(WANTED.values())
+        link.service.keeps_quiet = set(link.targets.values())
     await link.start()
     if during == "renewing":
         link.credentials.script = [HANGS]
@@ -562,7 +493,7 @@ async def test_a_session_that_is_slow_to_close_takes_nothing_from_the_next(link)
     link.manager.connect_now()
     await settle()
     assert (len(link.transport.sockets), link.state) == (2, State.OPEN)
-    old.arrive({"type": "data", "id": link.ident("role"), "event": "late"})
+    old.arrive(link.wire.data(link.ident("role"), "{}"))
     old.close_gate.set()
     await settle()
     assert set(link.statuses().values()) == {"live"}
@@ -592,7 +523,7 @@ async def test_b55_repeated_triggers_make_one_session(link):
 
 async def test_b83_nothing_that_is_shown_holds_the_token(made, caplog):
     caplog.set_level("DEBUG")
-    link = made(ScriptedTransport(TransportError("HTTP 401", "no", status=401)))
+    link = made(TransportError("HTTP 401", "no", status=401))
     await link.start()
     shown = f"{caplog.text} {link.manager.snapshot} {link.transport.openings} {link.inlet.changes}"
     assert "token-" not in shown

@@ -1,0 +1,85 @@
+"""A link as a whole, from manager to socket, with everything outside replaced: time, sockets, tokens, the inlet."""
+
+from random import Random
+
+from realtime.appsync.endpoint import derive
+from realtime.upstream.connection import Connection
+from realtime.upstream.manager import Manager
+from realtime.upstream.policy import Fixed, Policy
+from realtime.upstream.subscriptions import Subscriptions
+from tests.fakes import FakeCredentials, ManualClock, RecordingInlet, ScriptedTransport, settle
+from tests.wire import EVENTS
+
+FEEDS = ("presence", "archive", "role")
+
+
+class Link:
+    """One link with its fakes. It backs off for five seconds, each time, unless a policy is given."""
+
+    def __init__(self, transport=None, credentials=None, policy=None, feeds=FEEDS, wire=EVENTS, host="localhost:4000"):
+        self.wire = wire
+        self.clock = ManualClock()
+        self.transport = transport or ScriptedTransport()
+        self.credentials = credentials or FakeCredentials()
+        self.inlet = RecordingInlet()
+        self.targets = wire.targets(*feeds)
+        self.subscriptions = Subscriptions(self.targets, Random(1))
+        self.connection = Connection(
+            derive(f"http://{host}", dialect=wire.dialect),
+            self.credentials,
+            self.transport,
+            self.subscriptions,
+            self.inlet,
+            self.clock,
+        )
+        self.manager = Manager(self.connection, policy or Policy(backoff=Fixed(5.0)), self.clock, Random(1), "sub-1")
+
+    @property
+    def service(self):
+        return self.transport.service
+
+    @property
+    def state(self):
+        return self.manager.snapshot.state
+
+    @property
+    def reason(self):
+        return self.manager.snapshot.reason
+
+    @property
+    def socket(self):
+        """The newest fake socket."""
+        return self.transport.socket
+
+    def statuses(self):
+        return {subscription.feed: subscription.status for subscription in self.subscriptions}
+
+    def ident(self, feed):
+        return next(s.ident for s in self.subscriptions if s.feed == feed)
+
+    def want(self, *feeds):
+        self.targets = self.wire.targets(*feeds)
+        return self.connection.want(self.targets)
+
+    def asked(self):
+        """What was subscribed to on the newest socket, in order."""
+        return [self.wire.target(frame) for frame in self.socket.sent_of(self.wire.subscribes)]
+
+    def tokens(self):
+        """The tokens that those subscriptions carried."""
+        frames = self.socket.sent_of(self.wire.subscribes)
+        return [self.wire.authorization(frame)["Authorization"] for frame in frames]
+
+    async def start(self):
+        self.manager.start()
+        await settle()
+
+    async def deliver(self, feed, *payloads):
+        for payload in payloads:
+            self.socket.arrive(self.wire.data(self.ident(feed), payload))
+        await settle()
+
+    async def refuse(self, feed, kind="UnauthorizedException"):
+        """Let the service end one subscription with an error."""
+        self.socket.arrive(self.wire.error(kind, self.ident(feed)))
+        await settle()
