@@ -96,7 +96,7 @@ EVENTS = [
 
 @pytest.mark.feature("S0.7")
 @pytest.mark.parametrize(("url", "http_url", "realtime_url", "host", "region"), EVENTS)
-def test_b1_an_events_address_gives_all_the_others(url, http_url, realtime_url, host, region):
+def test_b01_an_events_address_gives_all_the_others(url, http_url, realtime_url, host, region):
     endpoint = derive(url)
     assert (endpoint.http_url, endpoint.realtime_url) == (http_url, realtime_url)
     assert (endpoint.host, endpoint.region, endpoint.dialect) == (host, region, "events")
@@ -111,7 +111,7 @@ def test_b1_an_events_address_gives_all_the_others(url, http_url, realtime_url, 
         ("http://localhost:4000", "ws://localhost:4000/graphql/realtime"),
     ],
 )
-def test_b1_a_graphql_address_has_its_realtime_path_only_off_the_standard_hosts(url, realtime_url):
+def test_b01_a_graphql_address_has_its_realtime_path_only_off_the_standard_hosts(url, realtime_url):
     assert derive(url, dialect="graphql").realtime_url == realtime_url
 
 
@@ -136,7 +136,7 @@ def test_the_realtime_address_can_be_given():
         "http://localhost:99999",
     ],
 )
-def test_b1_an_address_that_can_not_be_one_is_refused_with_its_text(url):
+def test_b01_an_address_that_can_not_be_one_is_refused_with_its_text(url):
     with pytest.raises(BadEndpoint) as caught:
         derive(url)
     assert repr(url) in str(caught.value)

@@ -89,7 +89,7 @@ def test_a_second_ack_is_out_of_place_and_changes_nothing(talk):
     ],
 )
 @pytest.mark.feature("S4.7")
-def test_b9_b10_a_connection_error_says_whose_fault_it_is(error, kind):
+def test_b09_b10_a_connection_error_says_whose_fault_it_is(error, kind):
     talk = Talk()
     talk.hear(type="connection_error", errors=[error])
     (rejected,) = talk.told(Rejected)

@@ -82,7 +82,7 @@ async def test_a_link_that_wants_nothing_is_open_at_once(made):
     assert (link.state, link.manager.snapshot.partial) == (State.OPEN, False)
 
 
-async def test_b5_each_dial_asks_for_the_credentials_anew(made):
+async def test_b05_each_dial_asks_for_the_credentials_anew(made):
     link = made()
     await link.start()
     link.credentials.issued = 7
@@ -95,7 +95,7 @@ async def test_b5_each_dial_asks_for_the_credentials_anew(made):
 
 
 @pytest.mark.feature("S2.10")
-async def test_b7_a_dial_that_hangs_is_given_up_before_the_back_off(made):
+async def test_b07_a_dial_that_hangs_is_given_up_before_the_back_off(made):
     link = made(HANGS)
     await link.start()
     await link.clock.advance(9.9)
@@ -107,7 +107,7 @@ async def test_b7_a_dial_that_hangs_is_given_up_before_the_back_off(made):
 
 
 @pytest.mark.feature("S2.10")
-async def test_b7_a_socket_without_an_ack_is_closed_before_the_back_off(made):
+async def test_b07_a_socket_without_an_ack_is_closed_before_the_back_off(made):
     link = made()
     link.service.acks = False
     await link.start()
@@ -116,7 +116,7 @@ async def test_b7_a_socket_without_an_ack_is_closed_before_the_back_off(made):
     assert "no connection_ack within 10 s" in link.reason
 
 
-async def test_b6_credentials_that_hang_are_given_up_and_tried_again(made):
+async def test_b06_credentials_that_hang_are_given_up_and_tried_again(made):
     link = made(credentials=FakeCredentials(HANGS))
     await link.start()
     await link.clock.advance(10.0)
@@ -197,7 +197,7 @@ async def test_b12_an_upgrade_that_is_refused_gets_one_new_token_and_then_waits(
     assert link.state is State.OPEN
 
 
-async def test_b9_a_connection_error_about_credentials_gets_one_new_token(made):
+async def test_b09_a_connection_error_about_credentials_gets_one_new_token(made):
     link = made(FakeSocket())
     await link.start()
     link.socket.arrive(link.wire.connection_error("UnauthorizedException", errorCode=401))
@@ -217,7 +217,7 @@ async def test_b10_any_other_connection_error_is_tried_again(made, kind):
 
 
 @pytest.mark.feature("S2.14")
-async def test_b6_no_token_is_visible_as_such_and_tried_again(made):
+async def test_b06_no_token_is_visible_as_such_and_tried_again(made):
     link = made(credentials=FakeCredentials(TokenUnavailable("the issuer can't be reached")))
     await link.start()
     assert (link.state, link.reason) == (State.BACKOFF, "token: the issuer can't be reached")

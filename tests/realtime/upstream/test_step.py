@@ -174,7 +174,7 @@ def test_a_link_that_gave_up_stays_so_for_the_same_authority_and_begins_anew_for
 
 
 @pytest.mark.parametrize("state", list(HAS_SESSION))
-def test_b9_refused_credentials_are_renewed_once_and_then_waited_for(state):
+def test_b09_refused_credentials_are_renewed_once_and_then_waited_for(state):
     stepping = Stepping.into(state)
     assert stepping(T.AUTH_REJECTED) == [Close(1), Dial(2, refresh=True)]
     assert stepping(T.AUTH_REJECTED, cause=Cause("HTTP 401", "token expired")) == [Close(2)]
