@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 
 from realtime.appsync.auth import Authorization
-from realtime.appsync.exceptions import AppSyncError, AuthRejected
+from realtime.appsync.exceptions import AppSyncError, AuthRejected, ChannelError
 from realtime.appsync.session import Session, SubscriptionChanged
 from realtime.appsync.states import SubscriptionState
 from realtime.upstream.policy import FullJitter
@@ -165,8 +165,12 @@ class Subscriptions:
 
     def _ask(self, s: Subscription, session: Session, authorization: Authorization, now: float) -> None:
         s.status, s.retry_at, s.live_since = "subscribing", None, None
-        s.ident = session.subscribe(s.target, authorization, now)
-        self._by_ident[s.ident] = s
+        try:
+            s.ident = session.subscribe(s.target, authorization, now)
+        except ChannelError as error:  # a name made of a user's subject may be one that the service never takes
+            s.status, s.error = "refused", str(error)
+        else:
+            self._by_ident[s.ident] = s
 
     def _fail(self, s: Subscription, error: AppSyncError | None, now: float) -> None:
         if s.live_since is not None and now - s.live_since >= STABLE_AFTER:

@@ -133,6 +133,15 @@ def test_b20_the_next_session_asks_again_but_not_for_another_token(held):
     assert held["role"].status == "refused"
 
 
+def test_b26_a_channel_that_the_service_would_never_take_is_refused_here_and_alone():
+    """An OpenID subject may hold characters that no channel may."""
+    held = Held({"presence": FEEDS["presence"], "role": "/app/oidc|sub-1/role"})
+    assert [frame["channel"] for frame in held.talk.sent()] == [FEEDS["presence"]]
+    assert held["role"].status == "refused" and "'oidc|sub-1'" in held["role"].error
+    held.hear("subscribe_success", "presence")
+    assert held.subscriptions.settled
+
+
 def test_a_session_that_is_over_loses_everything_unless_another_has_begun(held):
     held.accept_all()
     old = held.talk.session
