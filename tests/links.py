@@ -8,6 +8,7 @@ from realtime.upstream.manager import Manager
 from realtime.upstream.policy import Fixed, Policy
 from realtime.upstream.subscriptions import Subscriptions
 from tests.fakes import FakeCredentials, ManualClock, RecordingInlet, ScriptedTransport, settle
+from tests.realtime.emulator.client import eventually
 from tests.wire import EVENTS
 
 FEEDS = ("presence", "archive", "role")
@@ -73,6 +74,14 @@ class Link:
     async def start(self):
         self.manager.start()
         await settle()
+
+    async def wait_for_its_turn(self):
+        """Let the time pass until the next try, which is not awaited."""
+        await self.clock.advance(self.manager.snapshot.next_try_at - self.clock.monotonic())
+
+    async def comes_to(self, state):
+        """Wait until the link is in this state, where its sockets are real and take their time."""
+        await eventually(lambda: self.state is state)
 
     async def deliver(self, feed, *payloads):
         for payload in payloads:

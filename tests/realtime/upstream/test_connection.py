@@ -10,7 +10,7 @@ from realtime.upstream.credentials import TokenRefused, TokenUnavailable
 from realtime.upstream.model import Health
 from realtime.upstream.states import State
 from realtime.upstream.transport import TransportError
-from tests.fakes import HANGS, FakeCredentials, FakeService, FakeSocket, ScriptedTransport, settle, tasks_but_mine
+from tests.fakes import HANGS, FakeCredentials, FakeService, ScriptedTransport, settle, tasks_but_mine
 from tests.links import FEEDS, Link
 from tests.wire import WIRES
 
@@ -106,16 +106,6 @@ async def test_b07_a_dial_that_hangs_is_given_up_before_the_back_off(made):
     assert link.state is State.OPEN
 
 
-@pytest.mark.feature("S2.10")
-async def test_b07_a_socket_without_an_ack_is_closed_before_the_back_off(made):
-    link = made()
-    link.service.acks = False
-    await link.start()
-    await link.clock.advance(10.0)
-    assert (link.socket.closed, link.state) == (1, State.BACKOFF)
-    assert "no connection_ack within 10 s" in link.reason
-
-
 async def test_b06_credentials_that_hang_are_given_up_and_tried_again(made):
     link = made(credentials=FakeCredentials(HANGS))
     await link.start()
@@ -123,20 +113,6 @@ async def test_b06_credentials_that_hang_are_given_up_and_tried_again(made):
     assert link.state is State.BACKOFF
     await link.clock.advance(5.0)
     assert (link.state, len(link.transport.openings)) == (State.OPEN, 1)
-
-
-@pytest.mark.parametrize("frames", [0, 1, 2], ids=["before the ack", "after the ack", "while subscribing"])
-async def test_b15_a_connection_that_ends_on_its_way_up_is_tried_again(made, frames):
-    link = made(FakeSocket())
-    await link.start()
-    for frame in (link.wire.ack(), PING)[:frames]:
-        link.socket.arrive(frame)
-    await settle()
-    link.socket.end()
-    await settle()
-    assert link.state is State.BACKOFF
-    await link.clock.advance(5.0)
-    assert link.state is State.OPEN
 
 
 # ── Failures ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,45 +151,6 @@ async def test_a_socket_that_can_not_be_written_to_is_closed_all_the_same(link):
     link.socket.end()
     await settle()
     assert (link.state, link.socket.closed) == (State.BACKOFF, 1)
-
-
-async def test_b12_503_backs_off_for_as_long_as_the_service_asked(made):
-    link = made(TransportError("HTTP 503", "later", status=503, retry_after=40.0))
-    await link.start()
-    assert link.manager.snapshot.next_try_at == link.clock.monotonic() + 40.0
-
-
-@pytest.mark.parametrize("status", [401, 403])
-async def test_b12_an_upgrade_that_is_refused_gets_one_new_token_and_then_waits(made, status):
-    refused = [TransportError(f"HTTP {status}", "no", status=status) for _ in range(2)]
-    link = made(*refused)
-    await link.start()
-    assert link.credentials.asked == [False, True]
-    assert (link.state, link.reason) == (State.WAITING, f"the service refuses the credentials: HTTP {status}: no")
-    await link.clock.advance(3_600.0)
-    assert len(link.transport.openings) == 2
-    link.manager.auth_changed("sub-1")
-    await settle()
-    assert link.state is State.OPEN
-
-
-async def test_b09_a_connection_error_about_credentials_gets_one_new_token(made):
-    link = made(FakeSocket())
-    await link.start()
-    link.socket.arrive(link.wire.connection_error("UnauthorizedException", errorCode=401))
-    await settle()
-    assert (link.credentials.asked, link.state) == ([False, True], State.OPEN)
-
-
-@pytest.mark.parametrize("kind", ["LimitExceededError", "InternalFailure", "BadRequestException"])
-async def test_b10_any_other_connection_error_is_tried_again(made, kind):
-    link = made(FakeSocket())
-    await link.start()
-    link.socket.arrive(link.wire.connection_error(kind))
-    await settle()
-    assert link.state is State.BACKOFF and kind in link.reason
-    await link.clock.advance(5.0)
-    assert link.state is State.OPEN
 
 
 @pytest.mark.feature("S2.14")
