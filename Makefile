@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 # What writes to the database, and what must therefore hold on both.
 POSTGRES_TESTS := tests/dashboard tests/integration/test_nothing_is_lost.py \
-	$(addprefix tests/realtime/test_,$(addsuffix .py,bridge credentials feed gaps history keeper notes relay sql worker))
+	$(addprefix tests/realtime/test_,$(addsuffix .py,bridge credentials feed gaps history keeper leases notes relay sql wanted worker))
 
 .DEFAULT_GOAL := help
 

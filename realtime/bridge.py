@@ -3,7 +3,8 @@
 Copies and notes of all links of a worker go through one queue, in the order of their arrival. A batch is decoded,
 recorded and given its offsets in one transaction; after the commit its entries go to the relay. Nothing is dropped:
 while the database is away the batch is kept and tried again, the queue fills, and full queues stop the sockets from
-being read. One payload that can't be recorded costs itself alone: it is kept, and its link asks for a snapshot.
+being read. One payload that can't be recorded costs itself alone: it is kept, and its link asks for a snapshot. Only
+what came over a link that another worker owns by now is dropped: that worker has opened its window, and repairs it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from django.db import InterfaceError, OperationalError, transaction
@@ -22,6 +23,7 @@ from realtime.clock import now_us
 from realtime.database import DatabaseThread
 from realtime.decoding import Fact, Undecodable, decode, fact_of
 from realtime.events import Copy, Entry, Recording
+from realtime.leases import Fenced
 from realtime.notes import Note, Unreadable
 from realtime.product import Recorder
 
@@ -59,6 +61,10 @@ class Pending(NamedTuple):
     done: asyncio.Future[None]
     received: int
 
+    @property
+    def link_id(self) -> int | None:
+        return self.note.link_id
+
 
 class Written(NamedTuple):
     """What one transaction came to."""
@@ -76,21 +82,22 @@ class Bridge:
         database: DatabaseThread,
         recorder: Recorder,
         publish: Callable[[Sequence[Entry]], None],
-        check_fence: Callable[[], None],
+        owned: Callable[[Iterable[int]], set[int]],
         refuse_tokens: Callable[[int, str], None],
         ask_snapshot: Callable[[int], None],
     ) -> None:
         """
         Args:
             publish: takes the entries of a committed batch.
-            check_fence: raises, in the transaction, when this worker has been replaced.
+            owned: returns, in the transaction and until its end, which of the links with these ids this worker
+                owns; raises Fenced when it has been replaced.
             refuse_tokens: ends a user's tokens, in the transaction that records their revocation.
             ask_snapshot: asks the link with this id to compare itself with a snapshot.
         """
         self._database = database
         self._recorder = recorder
         self._publish = publish
-        self._check_fence = check_fence
+        self._owned = owned
         self._refuse_tokens = refuse_tokens
         self._ask_snapshot = ask_snapshot
         self._queue: list[RawCopy | Pending] = []
@@ -108,7 +115,10 @@ class Bridge:
             self._has_room.clear()
 
     def note(self, note: Note) -> asyncio.Future[None]:
-        """Take a note; the future is done when it is committed, or holds why it can't be."""
+        """Take a note; the future is done when it is committed, or holds why it can't be.
+
+        It is cancelled when another worker owns the link by now.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(Pending(note, done, now_us()))
         self._wake.set()
@@ -157,6 +167,9 @@ class Bridge:
             written = await self._persist(batch)
         except Fenced:
             raise
+        except _Lost as lost:
+            if rest := self._drop(batch, lost.links):
+                await self._write(rest)
         except Exception as error:
             await self._divide(batch, error)
         else:
@@ -173,6 +186,15 @@ class Bridge:
                 logger.warning("the database is away or busy (%s): keeping %d items", error, len(batch))
             await asyncio.sleep(delay)
             delay = min(delay * 2, RETRY_MOST)
+
+    def _drop(self, batch: Sequence[RawCopy | Pending], lost: set[int]) -> list[RawCopy | Pending]:
+        """Drop what came over links that another worker owns; return the rest."""
+        rest = [item for item in batch if item.link_id not in lost]
+        logger.warning("dropped %d items of %d links that another worker owns now", len(batch) - len(rest), len(lost))
+        for item in batch:
+            if isinstance(item, Pending) and item.link_id in lost:
+                item.done.cancel()
+        return rest
 
     async def _divide(self, batch: Sequence[RawCopy | Pending], error: Exception) -> None:
         if len(batch) > 1:
@@ -218,7 +240,7 @@ class Bridge:
         notes: list[Note] = [Unreadable(*raw[:3], raw.received, error, raw.payload) for raw, error in spoiled]
         notes += [item.note for item in batch if isinstance(item, Pending)]
         with transaction.atomic():
-            self._check_fence()
+            self._hold({item.link_id for item in batch if item.link_id is not None})
             now = self._next_moment()
             recording = self._recorder.record(copies, now) if copies else Recording()
             for user_id in recording.revoked:
@@ -232,6 +254,10 @@ class Bridge:
         doubtful = {links[user_id] for user_id in recording.doubtful}
         return Written(entries, [raw for raw, _ in spoiled], doubtful)
 
+    def _hold(self, links: set[int]) -> None:
+        if lost := links - self._owned(links):
+            raise _Lost(lost)
+
     def _next_moment(self) -> int:
         self._moment = max(now_us(), self._moment + 1)
         return self._moment
@@ -241,8 +267,12 @@ class NotRecorded(RuntimeError):
     """A note can't be recorded; the text says why. What it was to bring about has not happened."""
 
 
-class Fenced(RuntimeError):
-    """Another worker of this name has taken over: this one may write no more."""
+class _Lost(Exception):
+    """Links in a batch are another worker's by now."""
+
+    def __init__(self, links: set[int]) -> None:
+        super().__init__(links)
+        self.links = links
 
 
 def _decode(raws: Sequence[RawCopy]) -> tuple[list[Copy], list[tuple[RawCopy, str]]]:

@@ -85,11 +85,16 @@ def stored(user_id: int, use: str) -> Authorization:
 
 
 class DatabaseVault:
-    """One user's tokens for the worker that owns the link; as upstream.credentials.Vault."""
+    """One user's tokens for the worker that owns the link; as upstream.credentials.Vault.
 
-    def __init__(self, user_id: int, database: DatabaseThread) -> None:
+    ``owned`` tells, in the transaction of a write, whether the link is still that worker's. One that lost it writes
+    nothing: it would put its tokens, or their refusal, over those of the new owner.
+    """
+
+    def __init__(self, user_id: int, database: DatabaseThread, owned: Callable[[], bool]) -> None:
         self._user_id = user_id
         self._database = database
+        self._owned = owned
 
     async def load(self) -> Tokens:
         return await self._run(self.read, self._user_id)
@@ -117,11 +122,15 @@ class DatabaseVault:
         return _open(bytes(row.sealed), row.generation)
 
     def _save(self, tokens: Tokens) -> bool:
-        mine = Credential.objects.filter(user_id=self._user_id, generation=tokens.generation)
-        return bool(mine.update(sealed=_seal(tokens)))
+        return self._write(tokens.generation, sealed=_seal(tokens))
 
     def _refuse(self, generation: int, reason: str) -> None:
-        Credential.objects.filter(user_id=self._user_id, generation=generation).update(refused=reason[:200])
+        self._write(generation, refused=reason[:200])
+
+    def _write(self, generation: int, **values: Any) -> bool:
+        with transaction.atomic():
+            mine = Credential.objects.filter(user_id=self._user_id, generation=generation)
+            return self._owned() and bool(mine.update(**values))
 
 
 def _keys() -> MultiFernet:

@@ -7,7 +7,7 @@ answered while the link itself is up. All functions are synchronous and run in t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from realtime import sql
 from realtime.models import Gap, Link
@@ -55,14 +55,26 @@ def close(
     return rows.update(outcome=outcome, differences=differences, note=note[:300], live_at=live_at, closed_at=now)
 
 
-def adopt(worker: str, cause: str, now: int) -> int:
-    """Open windows for the links that this worker's last life left live; return how many.
+def adopt(buckets: Collection[int], worker: str, now: int) -> int:
+    """Make links whose owner died this worker's, and open windows for those that were live; return how many were.
 
-    Each begins at what that life is known to have recorded.
+    Each begins at what the dead one is known to have recorded. What was handed over in order is closed already.
     """
-    left = Link.objects.filter(worker=worker).values_list("pk", "live", "proven_at")
-    rows = [(pk, WHOLE_LINK, cause, proven - MARGIN) for pk, live, proven in left if live]
+    cause = "the worker died"
+    links = Link.objects.in_buckets(buckets)
+    left = links.filter(live=True).values_list("pk", "proven_at")
+    rows = [(pk, WHOLE_LINK, cause, proven - MARGIN) for pk, proven in left]
     open_window(rows)
-    died = Link.objects.filter(worker=worker).exclude(state__in=("suspended", "stopped"))
-    died.update(state="stopped", reason=cause, since=now)
+    died = links.exclude(state__in=("suspended", "stopped"))
+    died.update(state="stopped", reason=cause, since=now, worker=worker)
     return len(rows)
+
+
+def prove(proofs: Sequence[tuple[int, int, int]]) -> None:
+    """Note up to when links are recorded in full, as (link id, proven_at, copies received since the last proof)."""
+    new = sql.rows({"id": "bigint", "proven": "bigint", "n": "bigint"})
+    sql.execute(
+        "UPDATE realtime_link SET proven_at = new.proven, received = realtime_link.received + new.n "
+        f"FROM {new} AS new WHERE realtime_link.id = new.id",
+        proofs,
+    )

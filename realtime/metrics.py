@@ -13,6 +13,7 @@ LAG_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.3, 2.6,
 # ── Upstream ──────────────────────────────────────────────────────────────────────────────────────────────
 
 LINKS = Gauge("fleetlight_links", "Upstream links of this worker by state.", ["state"])
+BUCKETS = Gauge("fleetlight_buckets", "Buckets of links that this worker owns, of 64 in all.")
 CONNECTS = Counter("fleetlight_upstream_connects_total", "Attempts to connect by outcome.", ["outcome"])
 
 # ── Bridge, record and feed ───────────────────────────────────────────────────────────────────────────────

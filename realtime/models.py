@@ -6,6 +6,7 @@ Times are integers, microseconds since the epoch, as on every hop; only the page
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -73,8 +74,34 @@ class Worker(models.Model):
         return self.name
 
 
+BUCKETS = 64
+"""Buckets into which links fall by their ids. Ownership goes from worker to worker a bucket at a time."""
+
+
+def bucket_of(link_id: int) -> int:
+    """Return the bucket that a link falls into."""
+    return link_id % BUCKETS
+
+
+class Lease(models.Model):
+    """Which worker owns a bucket of links. The fence rises with each new owner: an earlier one may write no more."""
+
+    bucket = models.SmallIntegerField(primary_key=True)
+    owner = models.CharField(max_length=64, blank=True, help_text="the worker's name; empty: released")
+    fence = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.bucket}: {self.owner or 'nobody'}"
+
+
 LINK_KEY = "link/self"
 """The key under which each user's feed and snapshot have that user's own link."""
+
+
+class LinkQuerySet(models.QuerySet["Link"]):
+    def in_buckets(self, buckets: Iterable[int]) -> LinkQuerySet:
+        """Leave the links that fall into these buckets."""
+        return self.alias(bucket=F("pk") % BUCKETS).filter(bucket__in=list(buckets))
 
 
 class Link(models.Model):
@@ -95,7 +122,7 @@ class Link(models.Model):
 
     signed_in_at = models.BigIntegerField(default=0, db_index=True, help_text="a sign-in wants the link at once")
 
-    worker = models.CharField(max_length=64, blank=True)
+    worker = models.CharField(max_length=64, blank=True, help_text="who keeps it, or kept it last")
     protocol = models.CharField(max_length=16, default="events")
     state = models.CharField(max_length=20, default="stopped", db_index=True)
     reason = models.CharField(max_length=200, blank=True)
@@ -110,6 +137,8 @@ class Link(models.Model):
     noted_at = models.BigIntegerField(default=0, help_text="version of the public state: rises with each note of it")
     live = models.BooleanField(default=False, help_text="provably live: no gap is open")
     subscriptions = models.JSONField(default=list, blank=True)
+
+    objects = LinkQuerySet.as_manager()
 
     class Meta:
         permissions = [("operate_link", "Can reconnect, suspend and resume links")]

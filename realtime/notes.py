@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from realtime import gaps, sql
+from realtime import gaps
 from realtime.events import PRIORITY_SYSTEM, Draft, Recording
 from realtime.merge import canonical, tie
 from realtime.models import LINK_KEY, Link, Transition, UndecodablePayload
@@ -24,6 +24,11 @@ PAYLOAD_KEPT = 8_000
 
 
 class Note(Protocol):
+    """Something to be written. Notes of a ``link_id`` are dropped once another worker owns the link."""
+
+    @property
+    def link_id(self) -> int | None: ...
+
     def apply(self, now: int) -> Recording:
         """Write it, inside a transaction; ``now`` is in microseconds."""
 
@@ -160,22 +165,6 @@ class CloseUnknown:
         gaps.close(self.link_id, self.closes, differences=0, known=False, note=self.note, live_at=self.live_at, now=now)
         _mark_live(self.link_id, self.closes, now)
         return _told(self.link_id, self.user_id, now)
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """Up to when links are known to be recorded in full, as (link id, proven_at, copies received since the last)."""
-
-    rows: Sequence[tuple[int, int, int]]
-
-    def apply(self, now: int) -> Recording:
-        new = sql.rows({"id": "bigint", "proven": "bigint", "n": "bigint"})
-        sql.execute(
-            "UPDATE realtime_link SET proven_at = new.proven, received = realtime_link.received + new.n "
-            f"FROM {new} AS new WHERE realtime_link.id = new.id",
-            self.rows,
-        )
-        return Recording()
 
 
 def _told(link_id: int, user_id: int, now: int) -> Recording:

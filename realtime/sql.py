@@ -72,3 +72,8 @@ def select(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
 def lock_rows(table: str) -> str:
     """Return the clause that locks the rows of a selected table; SQLite's transaction holds the whole file."""
     return f" FOR UPDATE OF {table}" if connection.vendor == "postgresql" else ""
+
+
+def hold_rows(table: str) -> str:
+    """Return the clause that keeps others from changing the rows of a selected table, and lets them read."""
+    return f" FOR SHARE OF {table}" if connection.vendor == "postgresql" else ""

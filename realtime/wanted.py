@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from django.db.models import F
@@ -34,8 +34,8 @@ class Wanted:
     active: bool
 
 
-def look(present: set[int], kept: set[int], signed_in_after: int) -> list[Wanted]:
-    """Return the links that matter now.
+def look(buckets: Collection[int], present: set[int], kept: set[int], signed_in_after: int) -> list[Wanted]:
+    """Return the links in these buckets that matter now.
 
     These are those of the users who are ``present``, those that are ``kept`` already (ids of links), those of a
     sign-in after ``signed_in_after`` (µs), and those of whom an operator wishes something.
@@ -43,7 +43,7 @@ def look(present: set[int], kept: set[int], signed_in_after: int) -> list[Wanted
     links = Link.objects.filter(user_id__in=present) | Link.objects.filter(pk__in=kept)
     links = links | Link.objects.filter(signed_in_at__gt=signed_in_after)
     links = links | Link.objects.filter(desired_revision__gt=F("applied_revision"))
-    rows = list(links.select_related("user").distinct())
+    rows = list(links.in_buckets(buckets).select_related("user").distinct())
     tokens = _tokens(row.user_id for row in rows)
     return [
         _wanted(row, row.user_id in present or row.signed_in_at > signed_in_after, *tokens.get(row.user_id, (0, "")))

@@ -1,7 +1,8 @@
 """A worker: opens, suspends and resumes links as people come and go, and records what they bring.
 
-It looks several times a second at what is wanted: who is present (Valkey), who has just signed in, what operators
-wish, and whose tokens changed (all in the database). While Valkey is away the last known presence holds.
+Several times a second it looks at which links are its own (`leases`), and at what is wanted of them: who is present
+(Valkey), who has just signed in, what operators wish, and whose tokens changed (all in the database). While Valkey is
+away the last known presence holds.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -19,16 +21,15 @@ from django.db import DatabaseError, transaction
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime import credentials, demand, gaps, metrics, retention, sql, switches, wanted
+from realtime import credentials, demand, gaps, metrics, retention, switches, wanted
 from realtime.appsync.exceptions import BadEndpoint
-from realtime.bridge import Bridge, Fenced
+from realtime.bridge import Bridge
 from realtime.clock import now_us
 from realtime.config import Config
 from realtime.database import DatabaseThread
 from realtime.keeper import Keeper, Parts
-from realtime.models import Link
-from realtime.models import Worker as WorkerRow
-from realtime.notes import Proof
+from realtime.leases import Fenced, Leases, Release
+from realtime.models import bucket_of
 from realtime.product import Product
 from realtime.relay import Relay
 from realtime.snapshot import HttpSnapshots
@@ -46,14 +47,13 @@ LOOK_EVERY = 0.5
 """Seconds between two looks at what is wanted: a link is dialled within this of its user's sign-in."""
 
 PROVE_EVERY = 2.0
-"""Seconds between two writes of how far links are recorded: the length of a window that a killed worker leaves."""
+"""Seconds between two beats, and writes of how far links are recorded: what a killed worker's windows begin before."""
 
 SIGNED_IN_LASTS = 60_000_000
 """Microseconds for which a sign-in by itself wants the link: the page that opens next takes over."""
 
-DEAD_AFTER = 10_000_000
-"""Microseconds without a beat after which another worker counts as dead. It only counts as silent before that: a late
-take-over costs a little, two workers at once on the same links cost more."""
+HAND_OVER = 50
+"""Links that are handed over between two looks: their new worker dials them as they come, not all at once."""
 
 FORGET_AFTER = 600.0
 """Seconds after which a suspended link's keeper is let go."""
@@ -68,13 +68,13 @@ class Worker:
         self._redis = redis
         self._database = DatabaseThread(f"{name} database")
         self._tokens = DatabaseThread(f"{name} tokens")
-        self._fence = 0
+        self._leases = Leases(name)
         self.relay = Relay(redis, layer, self._database)
         self.bridge = Bridge(
             self._database,
             product.recorder,
             self.relay.push,
-            self._check_fence,
+            self._leases.owned,
             credentials.refuse,
             self._compare,
         )
@@ -109,8 +109,8 @@ class Worker:
         tasks = [
             asyncio.create_task(self.bridge.run(), name="bridge"),
             asyncio.create_task(self.relay.run(), name="relay"),
-            asyncio.create_task(self._look(), name="look"),
             asyncio.create_task(self._prove(), name="prove"),
+            asyncio.create_task(self._look(), name="look"),
             asyncio.create_task(self._watch_sleep(), name="sleep watch"),
             asyncio.create_task(retention.keep_short(self._config.retention, self._timeline), name="retention"),
         ]
@@ -125,11 +125,11 @@ class Worker:
     # ── The beginning and the end ────────────────────────────────────────────────────────────────────────────
 
     async def _begin(self) -> None:
-        """Take the name, and open windows for what its last life left live."""
+        """Take the name and its leases, and open windows for what its last life left live."""
         delay = 0.2
         while True:
             try:
-                self._fence, adopted = await self._database.run(self._take_over)
+                adopted = await self._database.run(self._leases.join)
                 break
             except DatabaseError as error:
                 logger.warning(
@@ -141,48 +141,28 @@ class Worker:
         if adopted:
             logger.info("%d links were live when the last worker of this name ended: their gaps are open", adopted)
 
-    def _take_over(self) -> tuple[int, int]:
-        with transaction.atomic():
-            now = now_us()
-            others = WorkerRow.objects.filter(stopped=False, beat__gt=now - DEAD_AFTER).exclude(name=self.name)
-            if others.exists():
-                raise AnotherWorker(
-                    f"worker {others[0].name!r} is alive and owns the links; stop it first, or start with its --name"
-                )
-            row, _ = WorkerRow.objects.select_for_update().get_or_create(name=self.name)
-            row.fence, row.started_at, row.beat, row.stopped = row.fence + 1, now, now, False
-            row.save()
-            left = Link.objects.exclude(worker=self.name).filter(live=True)
-            left.update(worker=self.name)
-            return row.fence, gaps.adopt(self.name, "the worker died", now)
-
     async def _end(self, tasks: Sequence[asyncio.Task[None]]) -> None:
-        for task in tasks[2:]:
+        """Hand everything over. The beat goes on meanwhile, so that nobody takes what is not released yet."""
+        recording, relaying, proving, *following = tasks
+        for task in following:
             await _cancelled(task)
-        await asyncio.gather(*(keeper.stop("the worker stopped") for keeper in self.keepers.values()))
-        for task in tasks[:2]:
-            await _cancelled(task)
+        await self._let_go(list(self.keepers), "the worker stopped")
+        await _cancelled(recording)
+        await _cancelled(relaying)
         try:
             async with asyncio.timeout(10):
                 await self.bridge.drain()
                 await self.relay.flush()
-                await self._database.run(self._say_goodbye)
+                await self._database.run(self._leases.leave)
         except (TimeoutError, Fenced, DatabaseError) as error:
             logger.error("stopped without writing everything: %s; the next worker opens gaps for it", error)
+        await _cancelled(proving)
         await self._close()
 
     async def _close(self) -> None:
         self._database.close()
         self._tokens.close()
         await self._redis.aclose()
-
-    def _say_goodbye(self) -> None:
-        WorkerRow.objects.filter(name=self.name, fence=self._fence).update(stopped=True, beat=now_us())
-
-    def _check_fence(self) -> None:
-        """Raise Fenced if another process has taken this name; in the transaction that is about to write."""
-        if not sql.select("SELECT 1 FROM realtime_worker WHERE name = %s AND fence = %s", self.name, self._fence):
-            raise Fenced(f"another process has taken over worker {self.name!r}: this one ends")
 
     def _make_parts(self) -> Parts:
         upstream = self._upstream
@@ -219,7 +199,10 @@ class Worker:
     async def _look_once(self) -> None:
         await self._ask_presence()
         try:
-            links = await self._database.run(wanted.look, self._present, set(self.keepers), now_us() - SIGNED_IN_LASTS)
+            surplus = await self._follow_leases()
+            links = await self._database.run(
+                wanted.look, self._leases.held, self._present, set(self.keepers), now_us() - SIGNED_IN_LASTS
+            )
             protocol = await self._database.run(switches.get, switches.PROTOCOL, self._config.upstream.protocol)
         except DatabaseError as error:
             logger.warning("can't see what is wanted: %s", error)
@@ -230,8 +213,55 @@ class Worker:
             if self._follow(row):
                 applied.append((row.link_id, row.revision))
         if applied:
-            await self._database.run(wanted.note_applied, applied)
+            await self._database.run(self._note_applied, applied)
         await self._forget()
+        await self._hand_over(surplus)
+
+    def _note_applied(self, applied: Sequence[tuple[int, int]]) -> None:
+        with transaction.atomic():
+            owned = self._leases.owned(link_id for link_id, _ in applied)
+            wanted.note_applied((link_id, revision) for link_id, revision in applied if link_id in owned)
+
+    # ── What is this worker's ────────────────────────────────────────────────────────────────────────────────
+
+    async def _follow_leases(self) -> Collection[int]:
+        """Let go of links that others took, and return the buckets that are to be handed over."""
+        change = await self._database.run(self._leases.look)
+        metrics.BUCKETS.set(len(self._leases.held))
+        if change.taken:
+            logger.info("took %d buckets; %d of their links were left live", len(change.taken), change.left_live)
+        if change.lost:
+            logger.warning("%d buckets were taken over: this worker seemed dead", len(change.lost))
+            await self._let_go(self._kept_in(change.lost), "taken over by another worker")
+        return change.surplus
+
+    async def _hand_over(self, surplus: Iterable[int]) -> None:
+        """Give up some of these buckets, each when all that its links told is recorded."""
+        links: set[int] = set()
+        buckets: set[int] = set()
+        for bucket in surplus:
+            if len(links) >= HAND_OVER:
+                break
+            buckets.add(bucket)
+            links |= self._kept_in({bucket})
+        if buckets:
+            await self._let_go(links, "handed over to another worker")
+            held = self._leases.held
+            await self.bridge.note(Release(self.name, [(bucket, held[bucket]) for bucket in buckets]))
+            self._leases.forget(buckets)
+            logger.info("handed over %d buckets with %d links", len(buckets), len(links))
+
+    def _kept_in(self, buckets: Collection[int]) -> set[int]:
+        return {link_id for link_id in self.keepers if bucket_of(link_id) in buckets}
+
+    async def _let_go(self, link_ids: Iterable[int], reason: str) -> None:
+        keepers = [self.keepers.pop(link_id) for link_id in link_ids]
+        for keeper in keepers:
+            self._seen.pop(keeper.link_id, None)
+            self._idle_since.pop(keeper.link_id, None)
+        await asyncio.gather(*(keeper.stop(reason) for keeper in keepers))
+
+    # ── The dialect ──────────────────────────────────────────────────────────────────────────────────────────
 
     async def _follow_protocol(self, protocol: str) -> None:
         """Begin every link anew in the dialect that is wanted now. Each one's window closes by its own snapshot."""
@@ -245,18 +275,14 @@ class Worker:
             self._upstream = before
             return
         logger.info("the links change from %s to %s", before.protocol, protocol)
-        keepers, self.keepers, self._seen = list(self.keepers.values()), {}, {}
-        self._idle_since.clear()
-        await asyncio.gather(*(keeper.stop(f"changing to {protocol}") for keeper in keepers))
+        await self._let_go(list(self.keepers), f"changing to {protocol}")
 
     async def _forget(self) -> None:
         """Let go of links that nobody has watched for long: their state is in the database."""
         now = time.monotonic()
-        for link_id in [pk for pk, since in self._idle_since.items() if now - since > FORGET_AFTER]:
-            keeper = self.keepers[link_id]
-            if keeper.manager.snapshot.state is State.SUSPENDED:
-                del self.keepers[link_id], self._seen[link_id], self._idle_since[link_id]
-                await keeper.stop("nobody is watching")
+        idle = [link_id for link_id, since in self._idle_since.items() if now - since > FORGET_AFTER]
+        suspended = [pk for pk in idle if self.keepers[pk].manager.snapshot.state is State.SUSPENDED]
+        await self._let_go(suspended, "nobody is watching")
 
     async def _ask_presence(self) -> None:
         try:
@@ -294,7 +320,8 @@ class Worker:
     def _credentials_of(self, row: Wanted) -> Credentials:
         if self._shared is not None:
             return self._shared
-        vault = credentials.DatabaseVault(row.user_id, self._tokens)
+        owned = partial(self._leases.owns, row.link_id)
+        vault = credentials.DatabaseVault(row.user_id, self._tokens, owned)
         return UserCredentials(vault, self._issuer, time.time, self._config.upstream.token_use)
 
     def _follow_tokens(self, keeper: Keeper, row: Wanted, before: Wanted | None) -> None:
@@ -338,17 +365,17 @@ class Worker:
             for keeper in self.keepers.values():
                 keeper.reconcile()
             proofs = [keeper.proof() for keeper in self.keepers.values() if keeper.provable]
-            if proofs:
-                await self.bridge.note(Proof(proofs))
             try:
-                await self._database.run(self._beat)
+                await self._database.run(self._beat, proofs)
             except DatabaseError as error:
                 logger.warning("can't write the beat: %s", error)
             await asyncio.sleep(PROVE_EVERY)
 
-    def _beat(self) -> None:
-        if not WorkerRow.objects.filter(name=self.name, fence=self._fence).update(beat=now_us()):
-            raise Fenced(f"another process has taken over worker {self.name!r}: this one ends")
+    def _beat(self, proofs: Sequence[tuple[int, int, int]]) -> None:
+        with transaction.atomic():
+            self._leases.beat()
+            owned = self._leases.owned(link_id for link_id, *_ in proofs)
+            gaps.prove([proof for proof in proofs if proof[0] in owned])
 
     async def _watch_sleep(self) -> None:
         """Tell every link when the machine slept: its clock for time-outs stood still meanwhile."""
@@ -362,10 +389,6 @@ class Worker:
                 logger.warning("the machine slept for %.0f s", gap)
                 for keeper in self.keepers.values():
                     keeper.manager.woke(gap)
-
-
-class AnotherWorker(RuntimeError):
-    """A worker of another name is alive; one at a time owns the links."""
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

@@ -87,7 +87,9 @@ RULES = (
     Rule("realtime.wanted", engine("models"), ("django",)),
     Rule("realtime.switches", engine("clock", "models")),
     Rule("realtime.gaps", engine("models", "sql")),
-    Rule("realtime.notes", engine("events", "gaps", "merge", "models", "product", "snapshot", "sql")),
+    Rule("realtime.notes", engine("events", "gaps", "merge", "models", "product", "snapshot")),
+    Rule("realtime.rendezvous", never=(*IO, *CLOCKS)),
+    Rule("realtime.leases", engine("clock", "events", "gaps", "models", "rendezvous", "sql"), ("django",)),
     Rule("realtime.retention", engine("clock", "config", "database", "models", "product"), ("django",)),
     Rule(
         "realtime.credentials",
@@ -97,7 +99,10 @@ RULES = (
     # Where upstream and the stores meet. None of it knows delivery or the product.
     Rule(
         "realtime.bridge",
-        engine("clock", "database", "decoding", "documents", "events", "feed", "metrics", "notes", "product"),
+        (
+            *engine("clock", "database", "decoding", "documents", "events", "feed", "leases", "metrics", "notes"),
+            *engine("product"),
+        ),
         ("django",),
     ),
     Rule(
@@ -111,8 +116,8 @@ RULES = (
         "realtime.worker",
         (
             *UPSTREAM,
-            *engine("bridge", "clock", "config", "credentials", "database", "demand", "gaps", "keeper", "metrics"),
-            *engine("models", "notes", "product", "relay", "retention", "snapshot", "sql", "switches", "wanted"),
+            *engine("bridge", "clock", "config", "credentials", "database", "demand", "gaps", "keeper", "leases"),
+            *engine("metrics", "models", "product", "relay", "retention", "snapshot", "switches", "wanted"),
         ),
         ("django", "redis"),
     ),

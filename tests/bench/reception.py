@@ -59,7 +59,8 @@ async def ours(port: int, connections: int, count: int, people: dict[str, tuple[
 
     database, redis, recorder = DatabaseThread("bench"), valkey.connect(), product.load().recorder
     relay = Relay(redis, get_channel_layer(), database)
-    bridge = Timed(database, recorder, relay.push, recording.check_fence, credentials.refuse, lambda link_id: None)
+    owned = (await recording.ownership(database)).owned
+    bridge = Timed(database, recorder, relay.push, owned, credentials.refuse, lambda link_id: None)
     parts = Parts(
         worker="bench",
         endpoint=derive(f"http://127.0.0.1:{port}/event"),

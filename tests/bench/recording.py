@@ -48,9 +48,8 @@ async def _ours(copies: Sequence[load.Sent], users: dict[str, tuple[int, int]]) 
     database = DatabaseThread("bench")
     redis = valkey.connect()
     relay = Relay(redis, get_channel_layer(), database)
-    bridge = Bridge(
-        database, product.load().recorder, relay.push, check_fence, credentials.refuse, lambda link_id: None
-    )
+    owned = (await ownership(database)).owned
+    bridge = Bridge(database, product.load().recorder, relay.push, owned, credentials.refuse, lambda link_id: None)
     tasks = [asyncio.create_task(bridge.run()), asyncio.create_task(relay.run())]
 
     async def record(part: Sequence[load.Sent]) -> None:
@@ -130,11 +129,14 @@ class Newest:
             self._newest[key] = event
 
 
-def check_fence() -> None:
-    """Ask what a worker asks in each of its transactions."""
-    from realtime import sql
+async def ownership(database: Any) -> Any:
+    """Return the leases of a worker that owns every link: it asks them in each of its transactions."""
+    from realtime.leases import Leases
 
-    assert sql.select("SELECT 1 FROM realtime_worker WHERE name = %s AND fence = %s", "bench", 1)
+    leases = Leases("bench")
+    await database.run(leases.join)
+    await database.run(leases.look)
+    return leases
 
 
 def relayed() -> int:

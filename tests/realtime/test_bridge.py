@@ -11,9 +11,11 @@ from django.db import DataError, OperationalError
 from dashboard.recording import FieldRecorder
 from realtime import bridge as bridge_module
 from realtime import feed
-from realtime.bridge import Bridge, Fenced, NotRecorded, RawCopy
+from realtime.bridge import Bridge, NotRecorded, RawCopy
 from realtime.events import Recording
+from realtime.leases import Fenced
 from realtime.models import Credential, FeedEntry, Gap, Link, UndecodablePayload
+from realtime.notes import CloseUnknown
 from tests.realtime.drafts import draft, now_us
 
 pytestmark = pytest.mark.feature("S4.11")
@@ -26,19 +28,20 @@ class World:
     def __init__(self, database, link, recorder=None):
         self.link = link
         self.published, self.asked, self.refused = [], [], []
-        self.fenced = False
+        self.fenced, self.lost = False, set()
         self.bridge = Bridge(
             database,
             recorder or FieldRecorder(asks=True),
             self.published.extend,
-            self._check_fence,
+            self._owned,
             lambda user_id, reason: self.refused.append((user_id, reason)),
             self.asked.append,
         )
 
-    def _check_fence(self):
+    def _owned(self, link_ids):
         if self.fenced:
             raise Fenced("replaced")
+        return set(link_ids) - self.lost
 
     def hear(self, payload, name="device/presenceChanged"):
         text = payload if isinstance(payload, str) else msgspec.json.encode(payload).decode()
@@ -69,6 +72,12 @@ async def running(bridge):
 def link(transactional_db):
     user = get_user_model().objects.create_user("viewer", subject="sub-viewer")
     return Link.objects.create(user=user, subject="sub-viewer")
+
+
+@pytest.fixture
+def other(link):
+    user = get_user_model().objects.create_user("owner", subject="sub-owner")
+    return Link.objects.create(user=user, subject="sub-owner")
 
 
 @pytest.fixture
@@ -167,6 +176,8 @@ async def test_a_payload_that_cannot_be_recorded_costs_itself_alone(database, li
 
 async def test_a_note_that_cannot_be_recorded_says_so_to_who_waits(world):
     class Bad:
+        link_id = world.link.pk
+
         def apply(self, now):
             raise DataError("not this")
 
@@ -186,6 +197,20 @@ async def test_a_replaced_worker_writes_nothing_more(world, database):
             await asyncio.wait_for(asyncio.shield(task), DEADLINE)
     assert world.published == []
     assert await kept(database, FeedEntry) == []
+
+
+async def test_only_what_came_over_a_link_that_was_lost_is_dropped(world, database, other):
+    world.lost = {other.pk}
+    noted = CloseUnknown(other.pk, other.user_id, ["device/presenceChanged"], "lost", now_us())
+    async with running(world.bridge):
+        world.presence(1)
+        world.bridge.copy(RawCopy(other.pk, other.user_id, "device/presenceChanged", "{}", now_us(), "events"))
+        late = world.bridge.note(noted)
+        world.presence(2)
+        await world.until(lambda: len(world.published) == 2)
+    assert late.cancelled()
+    assert {entry.topic for entry in world.published} == {f"user.{world.link.user_id}"}
+    assert await kept(database, UndecodablePayload) == []
 
 
 async def test_what_a_cancelled_run_left_is_recorded_by_drain(world):
@@ -212,6 +237,8 @@ async def test_notes_and_copies_of_one_batch_have_moments_that_rise(world):
     moments = []
 
     class Note:
+        link_id = world.link.pk
+
         def apply(self, now):
             moments.append(now)
             return Recording(drafts=[draft("user.9")])

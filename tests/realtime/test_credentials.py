@@ -23,7 +23,7 @@ def user(transactional_db):
 
 @pytest.fixture
 def vault(user, database):
-    return DatabaseVault(user.pk, database)
+    return DatabaseVault(user.pk, database, lambda: True)
 
 
 async def test_what_was_stored_is_loaded_and_no_token_can_be_read_from_the_table(user, vault, database):
@@ -46,6 +46,15 @@ async def test_a_new_sign_in_voids_a_refresh_and_a_refusal_of_the_old_tokens(use
     assert not await vault.save(old)
     await vault.refuse(old.generation, "too late")
     assert (await vault.load()).generation == 2
+
+
+async def test_a_worker_that_lost_the_link_writes_neither_tokens_nor_their_refusal(user, vault, database):
+    await database.run(credentials.store, user.pk, TOKENS)
+    tokens = await vault.load()
+    late = DatabaseVault(user.pk, database, lambda: False)
+    assert not await late.save(dataclasses.replace(tokens, id_token="late"))
+    await late.refuse(tokens.generation, "late")
+    assert await vault.load() == tokens
 
 
 async def test_refused_tokens_say_why_until_the_next_sign_in(user, vault, database):

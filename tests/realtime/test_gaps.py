@@ -4,10 +4,11 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from realtime import gaps
-from realtime.models import Gap, Link
+from realtime.models import BUCKETS, Gap, Link, bucket_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.feature("S4.12")]
 NOW = 1_790_000_000_000_000
+EVERY = range(BUCKETS)
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_after_one_is_closed_another_may_open(links):
 def test_what_a_dead_worker_left_live_is_open_since_its_last_proof(links):
     Link.objects.filter(pk=links[0].pk).update(proven_at=NOW)
     Link.objects.filter(pk=links[1].pk).update(live=False)
-    assert gaps.adopt("w1", "the worker died", NOW + 60) == 1
+    assert gaps.adopt(EVERY, "w2", NOW + 60) == 1
     (gap,) = gaps.open_of(links[0].pk)
     assert gap.started_at == NOW - gaps.MARGIN
     assert gaps.open_of(links[1].pk) == []
@@ -71,11 +72,21 @@ def test_what_a_dead_worker_left_live_is_open_since_its_last_proof(links):
 def test_a_link_that_had_ended_in_order_keeps_its_reason(links):
     Link.objects.filter(pk=links[0].pk).update(state="open", live=True, proven_at=NOW)
     Link.objects.filter(pk=links[1].pk).update(state="stopped", live=False, reason="nobody is watching", since=NOW)
-    gaps.adopt("w1", "the worker died", NOW + 60)
+    gaps.adopt(EVERY, "w2", NOW + 60)
     died, ended = Link.objects.get(pk=links[0].pk), Link.objects.get(pk=links[1].pk)
     assert (died.state, died.reason, died.since) == ("stopped", "the worker died", NOW + 60)
+    assert (died.worker, ended.worker) == ("w2", "w1")
     assert (ended.state, ended.reason, ended.since) == ("stopped", "nobody is watching", NOW)
 
 
-def test_nothing_is_adopted_from_another_worker(links):
-    assert gaps.adopt("w2", "the worker died", NOW) == 0
+def test_nothing_is_adopted_from_another_bucket(links):
+    taken = {bucket_of(links[0].pk)}
+    assert gaps.adopt(taken, "w2", NOW) == 1
+    assert dict(Link.objects.values_list("pk", "live")) == {links[0].pk: False, links[1].pk: True}
+
+
+def test_proof_moves_the_mark_and_counts(links):
+    gaps.prove([(links[0].pk, NOW, 3), (links[1].pk, NOW, 1)])
+    gaps.prove([(links[0].pk, NOW + 5, 2)])
+    link = Link.objects.get(pk=links[0].pk)
+    assert (link.proven_at, link.received) == (NOW + 5, 5)

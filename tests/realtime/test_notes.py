@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 
 from realtime import gaps
 from realtime.models import Gap, Link, Transition, UndecodablePayload
-from realtime.notes import LINK_KEY, CloseUnknown, FeedsState, LinkState, Proof, Unreadable
+from realtime.notes import LINK_KEY, CloseUnknown, FeedsState, LinkState, Unreadable
 
 pytestmark = [pytest.mark.django_db, pytest.mark.feature("S4.12")]
 NOW = 1_790_000_000_000_000
@@ -80,10 +80,3 @@ def test_later_news_has_the_later_version(link):
     (second,) = state(link, "open").apply(NOW + 1).drafts
     assert min(field[2] for field in second.fields) > max(field[2] for field in first.fields)
     assert Link.objects.get().noted_at == NOW + 1
-
-
-def test_proof_moves_the_mark_and_counts(link):
-    Proof([(link.pk, NOW, 3)]).apply(NOW)
-    Proof([(link.pk, NOW + 5, 2)]).apply(NOW)
-    link.refresh_from_db()
-    assert (link.proven_at, link.received) == (NOW + 5, 5)

@@ -1,4 +1,4 @@
-"""Who owns the links: one worker, whose next life takes over what the last one left."""
+"""Who owns the links: each one a worker, whose next life, or another worker, takes over what it left."""
 
 import asyncio
 import dataclasses
@@ -10,10 +10,10 @@ from django.db import OperationalError
 
 from realtime import config, gaps, product
 from realtime import valkey as valkey_client
-from realtime.bridge import Fenced, now_us
+from realtime.leases import Fenced, Leases
 from realtime.models import Gap, Link
 from realtime.models import Worker as WorkerRow
-from realtime.worker import AnotherWorker, Worker
+from realtime.worker import Worker
 
 pytestmark = pytest.mark.feature("S4.12")
 DEADLINE = 15
@@ -67,25 +67,9 @@ async def reached(database, wanted):
 
 async def test_what_the_last_life_left_live_has_a_window_since_its_last_proof(start, link, database):
     start()
-    await until(lambda: reached(database, 1))
+    await until(lambda: rows(database, Gap))
     (gap,) = await rows(database, Gap)
     assert (gap.cause, gap.started_at) == ("the worker died", 777 - gaps.MARGIN)
-
-
-async def test_links_of_another_dead_worker_are_taken_over_too(start, link, database):
-    await database.run(lambda: Link.objects.update(worker="w0"))
-    await database.run(lambda: WorkerRow.objects.create(name="w0", beat=1))
-    start()
-    await until(lambda: reached(database, 1))
-    (taken,) = await rows(database, Link)
-    assert (taken.worker, taken.live) == ("w1", False)
-
-
-async def test_beside_a_worker_that_is_alive_no_other_one_starts(start, database):
-    await database.run(lambda: WorkerRow.objects.create(name="w0", beat=now_us()))
-    _, task = start()
-    with pytest.raises(AnotherWorker, match="w0"):
-        await asyncio.wait_for(asyncio.shield(task), DEADLINE)
 
 
 async def test_a_worker_that_was_replaced_ends_by_itself(start, database):
@@ -107,10 +91,10 @@ async def test_a_stopped_worker_says_goodbye(start, database):
 
 
 async def test_a_worker_that_still_waits_for_its_database_stops_when_asked(start, monkeypatch):
-    def away(worker):
+    def away(leases):
         raise OperationalError("no route")
 
-    monkeypatch.setattr(Worker, "_take_over", away)
+    monkeypatch.setattr(Leases, "join", away)
     worker, task = start()
     await asyncio.sleep(0)
     worker.stop()

@@ -12,12 +12,12 @@ from django.core.management.base import CommandError, CommandParser
 
 from realtime import config, probe_server, product, valkey
 from realtime.appsync.exceptions import BadEndpoint
-from realtime.bridge import Fenced
 from realtime.health import Health, database_check, valkey_check
+from realtime.leases import AnotherWorker, Fenced
 from realtime.management import arguments
 from realtime.management.base import ExampleCommand
 from realtime.probes import Probes
-from realtime.worker import AnotherWorker, Worker
+from realtime.worker import Worker
 
 
 class Command(ExampleCommand):
