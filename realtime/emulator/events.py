@@ -50,7 +50,7 @@ class EventsSession(Session):
         if operation is None:
             raise unsupported()
         ident = operation_id(message)
-        if self.ignores(kind):
+        if self.ignores(kind, self._subscriptions.get(ident) if kind == "unsubscribe" else None):
             return
         try:
             reply = operation(ident, message)

@@ -31,6 +31,7 @@ Kind = Literal[
     # towards operations
     "drop-reply",  # carry out and never answer; `operation` is subscribe, unsubscribe or publish, or any
     "ignore",  # neither carry out nor answer; `operation` as above
+    "early-unsubscribe",  # the same for an unsubscribe within `delay` ms of its subscription
     "subscribe-error",  # refuse a subscription with `error_type` and `message`
     "publish-error",  # the namespace's handler refuses the whole publish
     "reject-event",  # the handler refuses the publish's event number `index`

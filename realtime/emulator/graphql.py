@@ -105,7 +105,7 @@ class GraphQLSession(Session):
         if operation is None:
             raise unsupported(f"{kind} not supported through the realtime channel")
         ident = operation_id(message)
-        if self.ignores(operation):
+        if self.ignores(operation, self._subscriptions.get(ident) if kind == "stop" else None):
             return
         try:
             reply = self._start(ident, message) if kind == "start" else self._stop(ident)

@@ -26,13 +26,16 @@ class Auth:
     checks_host: bool = False
 
 
+DAY = 86_400.0
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The service's quotas and timers; times in milliseconds unless the name says otherwise."""
 
     keep_alive: int = 60_000
     connection_timeout: int = 300_000
-    # A day on the service. None: sockets live as long as both ends want.
+    # DAY on the service. None: sockets live as long as both ends want.
     lifetime_seconds: float | None = None
     lifetime_close_code: int = 1000
     subscriptions: int = 200

@@ -12,7 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -37,6 +37,13 @@ class Dialect:
     subprotocol: str
     paths: frozenset[str]
     connect: Call
+
+
+class Begun(Protocol):
+    """A subscription; ``since`` is the loop's time at which it was accepted."""
+
+    @property
+    def since(self) -> float: ...
 
 
 class Session(ABC):
@@ -122,9 +129,9 @@ class Session(ABC):
     def send_error(self, operation_id: str | None, error: ApiError, kind: str = "error") -> None:
         self.send(self.error_frame(kind, operation_id, error))
 
-    def ignores(self, operation: str) -> bool:
-        """Tell whether a fault keeps an operation from being carried out."""
-        return self._hit("ignore", operation)
+    def ignores(self, operation: str, ended: Begun | None = None) -> bool:
+        """Tell whether a fault keeps an operation from being carried out; ``ended`` is what it would unsubscribe."""
+        return self._hit("ignore", operation) or (ended is not None and self._is_early(ended))
 
     def reply(self, operation: str, message: dict[str, Any]) -> None:
         """Answer an operation, unless a fault keeps the answer back."""
@@ -138,6 +145,10 @@ class Session(ABC):
     def now(self) -> float:
         """Return the loop's time, in seconds."""
         return self._loop.time()
+
+    def _is_early(self, ended: Begun) -> bool:
+        fault = self.api.faults.match("early-unsubscribe", sub=self.sub, connection=self.id)
+        return fault is not None and self.now() < ended.since + fault.delay / 1000
 
     def _hit(self, kind: Kind, operation: str) -> bool:
         return self.api.faults.match(kind, sub=self.sub, connection=self.id, operation=operation) is not None

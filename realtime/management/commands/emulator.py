@@ -17,7 +17,7 @@ from realtime.emulator.faults import FaultError
 from realtime.emulator.graphql_schema import SchemaError
 from realtime.emulator.issuer import KeptError
 from realtime.emulator.journal import JournalError
-from realtime.emulator.options import DEFAULT_API_KEY, PASSWORD, Auth, Fleet, Limits, Options
+from realtime.emulator.options import DAY, DEFAULT_API_KEY, PASSWORD, Auth, Fleet, Limits, Options
 from realtime.emulator.server import Emulator
 from realtime.management import arguments
 from realtime.management.base import ExampleCommand
@@ -25,6 +25,15 @@ from realtime.management.base import ExampleCommand
 AUTH_MODE_HELP = (
     f"takes an operation ({', '.join(get_args(OperationName))}), =, and the modes that it lets in, of"
     f" {', '.join(get_args(Mode))}, as connect=jwt,api-key; repeatable"
+)
+
+DAY_HELP = (
+    "let a day pass in this time: sockets live a day, tokens an hour of it, keep-alives come each minute of it and the"
+    " time-out is five; what is given apart stays (24 hours, and sockets that live for ever)"
+)
+NOT_NEGATIVE = (
+    *("keep_alive", "timeout", "lifetime", "day", "max_subscriptions"),
+    *("fleet", "rate", "organizations", "publish_limit"),
 )
 
 
@@ -46,6 +55,7 @@ class Command(ExampleCommand):
   manage.py emulator --port 4100 --fleet 240 --rate 5
   manage.py emulator --organizations 20 --people 5 --fleet 400 --rate 200
   manage.py emulator --keep-alive 500 --faults faults.json
+  manage.py emulator --day 300 --rate 50
   manage.py emulator --auth-mode publish=api-key,iam --iam-key AKIDEXAMPLE:secret"""
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -60,10 +70,12 @@ class Command(ExampleCommand):
         add("--auth-mode", action="append", default=[], metavar="OPERATION=MODES", help=AUTH_MODE_HELP)
         add("--check-host", action="store_true", help="refuse authorization objects that name another host")
         add("--html-escape", action="store_true", help="check signatures as if <, > and & had been escaped")
-        add("--token-ttl", type=int, default=3600, metavar="SECONDS", help="life of id and access tokens (3600)")
-        add("--keep-alive", type=int, default=60_000, metavar="MS", help="interval of keep-alives (60000)")
-        add("--timeout", type=int, default=300_000, metavar="MS", help="connectionTimeoutMs of the ack (300000)")
+        add("--token-ttl", type=int, metavar="SECONDS", help="life of id and access tokens (3600)")
+        add("--keep-alive", type=int, metavar="MS", help="interval of keep-alives (60000)")
+        add("--timeout", type=int, metavar="MS", help="connectionTimeoutMs of the ack (300000)")
         add("--lifetime", type=float, metavar="SECONDS", help="close each socket at this age (never)")
+        add("--day", type=float, metavar="SECONDS", help=DAY_HELP)
+        add("--max-subscriptions", type=int, default=200, metavar="N", help="subscriptions on a socket (200)")
         add("--require-init", action="store_true", help="ignore Events frames before connection_init")
         add("--publish-limit", type=int, default=0, metavar="N", help="publishes a second and socket (no limit)")
         add("--schema", type=Path, metavar="FILE", help="a GraphQL schema with @aws_subscribe")
@@ -105,8 +117,8 @@ class Command(ExampleCommand):
 
 
 def _options(given: dict[str, Any]) -> Options:
-    for name in ("keep_alive", "timeout", "fleet", "rate", "organizations", "publish_limit"):
-        if given[name] < 0:
+    for name in NOT_NEGATIVE:
+        if (given[name] or 0) < 0:
             raise CommandError(f"--{name.replace('_', '-')} cannot be negative", returncode=2)
     if given["tls_key"] and not given["tls_cert"]:
         raise CommandError("--tls-key needs --tls-cert", returncode=2)
@@ -126,15 +138,9 @@ def _options(given: dict[str, Any]) -> Options:
             html_escapes_signed_body=given["html_escape"],
             checks_host=given["check_host"],
         ),
-        limits=Limits(
-            keep_alive=given["keep_alive"] or 60_000,
-            connection_timeout=given["timeout"],
-            lifetime_seconds=given["lifetime"],
-            publishes_per_second=given["publish_limit"],
-            requires_init=given["require_init"],
-        ),
+        limits=_limits(given),
         fleet=Fleet(given["fleet"], given["organizations"], given["people"], given["rate"]),
-        token_ttl=given["token_ttl"],
+        token_ttl=_or(given["token_ttl"], max(1, round(3600 * _pace(given)))),
         schema=given["schema"],
         state=given["state"],
         faults=given["faults"],
@@ -142,6 +148,27 @@ def _options(given: dict[str, Any]) -> Options:
         tls_cert=given["tls_cert"],
         tls_key=given["tls_key"],
     )
+
+
+def _limits(given: dict[str, Any]) -> Limits:
+    pace = _pace(given)
+    return Limits(
+        keep_alive=given["keep_alive"] or max(1, round(60_000 * pace)),
+        connection_timeout=_or(given["timeout"], max(1, round(300_000 * pace))),
+        lifetime_seconds=_or(given["lifetime"], given["day"]),
+        subscriptions=given["max_subscriptions"],
+        publishes_per_second=given["publish_limit"],
+        requires_init=given["require_init"],
+    )
+
+
+def _pace(given: dict[str, Any]) -> float:
+    """Return how long the service's times take, as a part of what they take on AWS."""
+    return given["day"] / DAY if given["day"] else 1.0
+
+
+def _or(given: Any, default: Any) -> Any:
+    return default if given is None else given
 
 
 def _iam_key(pair: str) -> tuple[str, str]:

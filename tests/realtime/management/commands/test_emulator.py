@@ -10,6 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from realtime.emulator.options import DEFAULT_API_KEY
 
@@ -93,6 +95,7 @@ def test_a_taken_port_is_named_with_what_to_do():
         ("--auth-mode", "dance=jwt"),
         ("--tls-key", "k"),
         ("--rate", "-1"),
+        ("--day", "-1"),
     ],
 )
 def test_bad_use_is_an_error_of_its_own(options):
@@ -106,6 +109,35 @@ def test_the_modes_of_an_operation_can_be_chosen(run):
     body = {"channel": "/default/a", "events": ["1"]}
     assert httpx.post(urls["events_url"], json=body, headers={"x-api-key": DEFAULT_API_KEY}).status_code == 401
     assert httpx.post(urls["events_url"], json=body, headers={"authorization": "open sesame"}).status_code == 200
+
+
+@pytest.mark.feature("S0.7")
+def test_c13_a_day_can_pass_in_seconds(run):
+    """Sockets end, tokens expire and keep-alives come at the pace of that day."""
+    _, urls = run("--day", "0.8", "--token-ttl", "7", "--fleet", "1")
+    assert httpx.post(urls["token_url"], json={"sub": "sub-viewer"}).json()["expires_in"] == 7
+    frames = []
+    headers = {"x-api-key": DEFAULT_API_KEY}
+    with connect(urls["events_realtime_url"], subprotocols=["aws-appsync-event-ws"], additional_headers=headers) as ws:
+        ws.send('{"type":"connection_init"}')
+        with pytest.raises(ConnectionClosed) as ended:
+            while True:
+                frames.append(json.loads(ws.recv(timeout=DEADLINE)))
+    assert frames[0] == {"type": "connection_ack", "connectionTimeoutMs": 3}
+    assert len(frames) > 20 and {frame["type"] for frame in frames[1:]} == {"ka"}
+    assert ended.value.rcvd.code == 1000
+
+
+def test_the_number_of_subscriptions_on_a_socket_can_be_chosen(run):
+    _, urls = run("--max-subscriptions", "1", "--fleet", "1")
+    headers = {"x-api-key": DEFAULT_API_KEY}
+    with connect(urls["events_realtime_url"], subprotocols=["aws-appsync-event-ws"], additional_headers=headers) as ws:
+        ws.send('{"type":"connection_init"}')
+        for ident in ("1", "2"):
+            subscribe = {"type": "subscribe", "id": ident, "channel": "/default/a", "authorization": headers}
+            ws.send(json.dumps(subscribe))
+        types = [json.loads(ws.recv(timeout=DEADLINE))["type"] for _ in range(4)]
+    assert types[2:] == ["subscribe_success", "subscribe_error"]
 
 
 def test_a_file_that_is_missing_or_foreign_is_named(tmp_path):
