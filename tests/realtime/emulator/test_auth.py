@@ -28,7 +28,7 @@ def authorizer(issuer):
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("padded", [True, False])
-def test_reads_either_alphabet_padded_or_not_and_pretty_json(encode, indent, padded):
+def test_c01_reads_either_alphabet_padded_or_not_and_pretty_json(encode, indent, padded):
     text = encode(json.dumps({"X-Api-Key": "??>>~~ü"}, indent=indent, ensure_ascii=False).encode()).decode()
     assert decode_object(text if padded else text.rstrip("=")) == {"x-api-key": "??>>~~ü"}
 

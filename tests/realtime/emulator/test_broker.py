@@ -35,7 +35,7 @@ def heard():
         ("/a/b/*", "/a/c/b", False),
     ],
 )
-def test_a_pattern_takes_in_itself_or_all_below(broker, heard, pattern, channel, matches):
+def test_c07_a_pattern_takes_in_itself_or_all_below(broker, heard, pattern, channel, matches):
     broker.add(Subscription("s1", pattern, heard, 0.0))
     broker.publish(channel, '"x"')
     assert heard == ([("s1", '"x"')] if matches else [])

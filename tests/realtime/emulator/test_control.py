@@ -122,7 +122,7 @@ async def test_revoking_a_person_tells_them_and_ends_their_tokens(connect, emula
     assert answer.status_code == 401
 
 
-async def test_stats_count_sockets_subscriptions_and_deliveries_by_subject(connect, token_of, world, http):
+async def test_c14_stats_count_sockets_subscriptions_and_deliveries_by_subject(connect, token_of, world, http):
     client = await connect(token_of("viewer"))
     await client.subscribed(CHANNEL)
     await world(op="set", key=LOBBY, fields={"online": False})
@@ -136,7 +136,7 @@ async def test_stats_count_sockets_subscriptions_and_deliveries_by_subject(conne
     assert (stats["sockets"], stats["subscriptions"], stats["delivered"]) == (0, 0, 1)
 
 
-async def test_the_transcript_accounts_for_each_event_and_each_delivery(connect, token_of, world, http):
+async def test_c14_the_transcript_accounts_for_each_event_and_each_delivery(connect, token_of, world, http):
     client = await connect(token_of("viewer"))
     await client.subscribed(CHANNEL)
     await world(op="set", key=LOBBY, fields={"online": False})

@@ -14,11 +14,9 @@ pytestmark = pytest.mark.feature("S3.14")
         ({"kind": "shuffle", "count": 1}, ["2", "1", "3"]),
         ({"kind": "array-event", "count": 1}, [["1"], "2", "3"]),
         ({"kind": "oversize", "limit": 0}, []),
-        ({"kind": "settle", "delay": 60_000}, []),
-        ({"kind": "settle", "delay": 0}, ["1", "2", "3"]),
     ],
 )
-async def test_faults_of_the_data(connect, key, fault, about, events):
+async def test_c13_faults_of_the_data(connect, key, fault, about, events):
     client = await connect(key)
     await client.subscribed("/default/a")
     await fault(**about)
@@ -27,7 +25,7 @@ async def test_faults_of_the_data(connect, key, fault, about, events):
     assert [f["event"] for f in client.frames if f["type"] == "data"] == events
 
 
-async def test_a_shuffled_event_that_nothing_overtakes_comes_a_little_later(connect, key, fault):
+async def test_c08_a_shuffled_event_that_nothing_overtakes_comes_a_little_later(connect, key, fault):
     client = await connect(key)
     await client.subscribed("/default/a")
     await fault("shuffle")

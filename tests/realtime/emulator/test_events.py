@@ -15,7 +15,7 @@ def error_type(frame):
     return frame["errors"][0].get("errorType")
 
 
-async def test_acknowledges_with_the_timeout_at_the_top_and_sends_a_keep_alive_at_once(emulator, key):
+async def test_c02_acknowledges_with_the_timeout_at_the_top_and_sends_a_keep_alive_at_once(emulator, key):
     client = await Client.open(emulator, key)
     assert client.socket.subprotocol == "aws-appsync-event-ws"
     await client.send(type="connection_init")
@@ -24,7 +24,7 @@ async def test_acknowledges_with_the_timeout_at_the_top_and_sends_a_keep_alive_a
     await client.close()
 
 
-async def test_goes_on_sending_keep_alives(started, key):
+async def test_c02_goes_on_sending_keep_alives(started, key):
     emulator = await started(limits=Limits(keep_alive=20))
     client = await Client.ready(emulator, key)
     for _ in range(3):
@@ -32,7 +32,7 @@ async def test_goes_on_sending_keep_alives(started, key):
     await client.close()
 
 
-async def test_delivers_each_event_of_a_batch_as_one_frame_holding_a_json_string(connect, key):
+async def test_c08_delivers_each_event_of_a_batch_as_one_frame_holding_a_json_string(connect, key):
     subscriber, publisher = await connect(key), await connect(key)
     await subscriber.subscribed("/default/a")
     await publisher.publish("default/a/", '{"n":1}', '"hi"')
@@ -43,14 +43,14 @@ async def test_delivers_each_event_of_a_batch_as_one_frame_holding_a_json_string
     ]
 
 
-async def test_a_publisher_gets_its_own_events(connect, key):
+async def test_c08_a_publisher_gets_its_own_events(connect, key):
     client = await connect(key)
     await client.subscribed("/default/a")
     await client.publish("/default/a", "1")
     await client.until(type="data", event="1")
 
 
-async def test_a_wildcard_takes_in_every_depth_but_not_the_channel_itself(connect, key):
+async def test_c07_a_wildcard_takes_in_every_depth_but_not_the_channel_itself(connect, key):
     client = await connect(key)
     await client.subscribed("/default/a/*")
     for i, channel in enumerate(("/default/a", "/default/b/a", "/default/a/b", "/default/a/b/c/d")):
@@ -80,7 +80,7 @@ async def test_ends_a_subscription_on_request_and_no_other(connect, key):
     await client.quiet()
 
 
-async def test_an_id_may_be_used_again_after_its_end_but_not_before(connect, key):
+async def test_c06_an_id_may_be_used_again_after_its_end_but_not_before(connect, key):
     client = await connect(key)
     await client.subscribed("/default/a")
     await client.subscribe("/default/b")
@@ -90,14 +90,14 @@ async def test_an_id_may_be_used_again_after_its_end_but_not_before(connect, key
     await client.subscribed("/default/b")
 
 
-async def test_names_the_unknown_id_of_an_unsubscribe(connect, key):
+async def test_c06_names_the_unknown_id_of_an_unsubscribe(connect, key):
     client = await connect(key)
     await client.send(type="unsubscribe", id="nobody")
     frame = await client.expect(type="unsubscribe_error", id="nobody")
     assert frame["errors"] == [{"errorType": "UnknownOperationError", "message": "Unknown operation id nobody"}]
 
 
-async def test_refuses_one_subscription_more_than_the_limit_until_another_ends(connect, key):
+async def test_c06_refuses_one_subscription_more_than_the_limit_until_another_ends(connect, key):
     client = await connect(key)
     for i in range(200):
         await client.subscribed(f"/default/c{i}", f"s{i}")
@@ -109,7 +109,7 @@ async def test_refuses_one_subscription_more_than_the_limit_until_another_ends(c
 
 
 @pytest.mark.parametrize("ident", ["", "a b", "x" * 129, 7, None])
-async def test_refuses_ids_outside_the_documented_form(connect, key, ident):
+async def test_c06_refuses_ids_outside_the_documented_form(connect, key, ident):
     client = await connect(key)
     await client.subscribe("/default/a", ident)
     assert error_type(await client.expect(type="error")) == "BadRequestException"
@@ -118,7 +118,7 @@ async def test_refuses_ids_outside_the_documented_form(connect, key, ident):
 @pytest.mark.parametrize(
     "channel", ["", "/", "/a/b/c/d/e/f", "/default/" + "x" * 51, "/default/a_b", "/default/*/a", "/*", "/**", 1]
 )
-async def test_refuses_bad_channels_for_that_subscription_alone(connect, key, channel):
+async def test_c07_refuses_bad_channels_for_that_subscription_alone(connect, key, channel):
     client = await connect(key)
     await client.subscribe(channel)
     frame = await client.expect(type="subscribe_error", id="s1")
@@ -156,7 +156,7 @@ async def test_a_person_gets_the_own_channels_only(connect, token_of):
 
 
 @pytest.mark.feature("S4.4")
-async def test_one_socket_may_carry_operations_in_different_modes(connect, token_of, key):
+async def test_c05_one_socket_may_carry_operations_in_different_modes(connect, token_of, key):
     client = await connect(key)
     await client.subscribe("/vortex-app/user/sub-viewer/*", auth=token_of("viewer"))
     await client.expect(type="subscribe_success")
@@ -171,7 +171,7 @@ async def test_an_operation_without_authorization_is_refused_alone(connect, key)
     await client.subscribed("/default/a")
 
 
-async def test_an_expired_token_stops_new_operations_but_not_live_subscriptions(connect, token_of, fault, key):
+async def test_c13_an_expired_token_stops_new_operations_but_not_live_subscriptions(connect, token_of, fault, key):
     auth = token_of("viewer")
     client = await connect(auth)
     await client.subscribed("/vortex-app/user/sub-viewer/*")
@@ -199,7 +199,7 @@ async def test_answers_what_is_no_message_without_closing(connect, key):
     await client.quiet()
 
 
-async def test_init_is_optional_unless_required(started, emulator, key):
+async def test_c03_init_is_optional_unless_required(started, emulator, key):
     client = await Client.open(emulator, key)
     await client.subscribed("/default/a")
     await client.close()
@@ -211,7 +211,7 @@ async def test_init_is_optional_unless_required(started, emulator, key):
     await client.close()
 
 
-async def test_subscriptions_die_with_the_socket_and_nothing_is_replayed(connect, emulator, key):
+async def test_c12_subscriptions_die_with_the_socket_and_nothing_is_replayed(connect, emulator, key):
     first, publisher = await connect(key), await connect(key)
     await first.subscribed("/default/a")
     await first.close()

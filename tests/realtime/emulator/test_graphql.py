@@ -57,7 +57,7 @@ async def connect(emulator):
 
 @pytest.mark.parametrize("path", ["/graphql/realtime", "/graphql"])
 @pytest.mark.parametrize("carrier", ["subprotocol", "query", "headers"])
-async def test_takes_three_carriers_on_both_paths(connect, key, path, carrier):
+async def test_c01_takes_three_carriers_on_both_paths(connect, key, path, carrier):
     options = {"subprotocols": ["graphql-ws"]}
     if carrier == "subprotocol":
         options = {}
@@ -196,7 +196,7 @@ async def test_refuses_what_is_no_start(connect, key, change, error):
     assert frame["payload"]["errors"][0]["errorType"] == error
 
 
-async def test_refuses_a_second_use_of_an_id_and_too_many_subscriptions(connect, key):
+async def test_c06_refuses_a_second_use_of_an_id_and_too_many_subscriptions(connect, key):
     client = await connect(key)
     for i in range(200):
         await client.send(**start(auth=key, ident=str(i)))
@@ -206,7 +206,7 @@ async def test_refuses_a_second_use_of_an_id_and_too_many_subscriptions(connect,
         assert (await client.expect(type="error"))["payload"]["errors"][0]["errorType"] == error
 
 
-async def test_ignores_what_comes_before_the_acknowledgement(emulator, key):
+async def test_c03_ignores_what_comes_before_the_acknowledgement(emulator, key):
     url = f"ws://127.0.0.1:{emulator.port}/graphql/realtime"
     client = await Client.open(emulator, key, url=url, subprotocols=["graphql-ws", encoded(key)])
     await client.send(**start(auth=key))
@@ -280,20 +280,20 @@ async def first_answer(emulator, auth, variables):
         return answer
 
 
-async def test_gql_subscribes_with_an_api_key(emulator, key):
+async def test_c15_gql_subscribes_with_an_api_key(emulator, key):
     auth = AppSyncApiKeyAuthentication(host="127.0.0.1", api_key=key["x-api-key"])
     answer = await first_answer(emulator, auth, {"org": "org-aurora"})
     assert answer["onDeviceState"]["deviceId"] == "cam-001"
 
 
-async def test_gql_subscribes_with_a_token_and_is_refused_another_organisation(emulator, token_of):
+async def test_c15_gql_subscribes_with_a_token_and_is_refused_another_organisation(emulator, token_of):
     auth = AppSyncJWTAuthentication(host="127.0.0.1", jwt=token_of("owner")["Authorization"])
     assert (await first_answer(emulator, auth, {"org": "org-aurora"}))["onDeviceState"]["online"] is False
     with pytest.raises(TransportQueryError, match="Not Authorized"):
         await first_answer(emulator, auth, {"org": "org-borealis"})
 
 
-async def test_gql_subscribes_with_a_signature(started):
+async def test_c15_gql_subscribes_with_a_signature(started):
     emulator = await started(auth=Auth(iam_keys={"AKIDEXAMPLE": "secret"}))
     auth = AppSyncIAMAuthentication(
         host=f"127.0.0.1:{emulator.port}",
@@ -304,7 +304,7 @@ async def test_gql_subscribes_with_a_signature(started):
     assert answer["onDeviceState"]["deviceId"] == "cam-001"
 
 
-async def test_gql_learns_that_its_key_is_wrong(emulator):
+async def test_c15_gql_learns_that_its_key_is_wrong(emulator):
     auth = AppSyncApiKeyAuthentication(host="127.0.0.1", api_key="da2-wrong")
     with pytest.raises(TransportServerError, match="not authorized"):
         await first_answer(emulator, auth, {"org": "org-aurora"})

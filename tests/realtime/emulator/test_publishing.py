@@ -11,7 +11,7 @@ def error_type(frame):
     return frame["errors"][0].get("errorType")
 
 
-async def test_answers_a_publish_with_an_identifier_and_index_for_each_event(connect, key):
+async def test_c09_answers_a_publish_with_an_identifier_and_index_for_each_event(connect, key):
     client = await connect(key)
     await client.publish("/default/a", "1", "2")
     reply = await client.expect(type="publish_success", id="p1", failed=[])
@@ -19,7 +19,7 @@ async def test_answers_a_publish_with_an_identifier_and_index_for_each_event(con
     assert all(uuid.UUID(item["identifier"]) for item in reply["successful"])
 
 
-async def test_refuses_an_unknown_namespace_without_a_message(connect, key):
+async def test_c07_refuses_an_unknown_namespace_without_a_message(connect, key):
     client = await connect(key)
     await client.publish("/nowhere/a", "1")
     assert (await client.expect(type="publish_error"))["errors"] == [{"errorType": "UnauthorizedException"}]
@@ -27,7 +27,7 @@ async def test_refuses_an_unknown_namespace_without_a_message(connect, key):
     assert (await client.expect(type="subscribe_error"))["errors"] == [{"errorType": "UnauthorizedException"}]
 
 
-async def test_words_a_batch_that_is_too_long_differently_on_each_way_in(connect, http, key):
+async def test_c06_words_a_batch_that_is_too_long_differently_on_each_way_in(connect, http, key):
     client = await connect(key)
     await client.publish("/default/a", *"123456")
     over_websocket = await client.expect(type="publish_error", id="p1")
@@ -45,7 +45,7 @@ async def test_refuses_events_that_are_not_strings_of_json_of_bounded_size(conne
     assert error_type(await client.expect(type="publish_error", id="p1")) == "BadRequestException"
 
 
-async def test_refuses_a_publish_to_a_wildcard(connect, key):
+async def test_c07_refuses_a_publish_to_a_wildcard(connect, key):
     client = await connect(key)
     await client.publish("/default/*", "1")
     frame = await client.expect(type="publish_error")
@@ -77,7 +77,7 @@ async def test_refuses_http_publishes_without_good_credentials(http):
         assert answer.headers["x-amzn-errortype"] == "UnauthorizedException"
 
 
-async def test_handlers_may_refuse_a_publish_or_one_of_its_events(connect, http, key, fault):
+async def test_c09_handlers_may_refuse_a_publish_or_one_of_its_events(connect, http, key, fault):
     client = await connect(key)
     await client.subscribed("/default/a")
     await fault("reject-event", index=1, message="not this one", count=1)
@@ -91,7 +91,7 @@ async def test_handlers_may_refuse_a_publish_or_one_of_its_events(connect, http,
     assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (403, "Rejected")
 
 
-async def test_throttle_limits_operations(connect, http, key, fault):
+async def test_c13_throttle_limits_operations(connect, http, key, fault):
     client = await connect(key)
     await fault("throttle")
     await client.subscribe("/default/a")

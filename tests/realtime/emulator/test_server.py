@@ -31,14 +31,14 @@ async def refused(emulator, path="/event/realtime", **options):
 
 
 @pytest.mark.parametrize("order", [1, -1])
-async def test_takes_the_two_subprotocols_in_either_order_and_never_selects_the_header(emulator, key, order):
+async def test_c01_takes_the_two_subprotocols_in_either_order_and_never_selects_the_header(emulator, key, order):
     subprotocols = ["aws-appsync-event-ws", encoded(key)][::order]
     client = await Client.ready(emulator, key, subprotocols=subprotocols)
     assert client.socket.subprotocol == "aws-appsync-event-ws"
     await client.close()
 
 
-async def test_takes_credentials_as_plain_headers_and_in_any_case(emulator, key):
+async def test_c01_takes_credentials_as_plain_headers_and_in_any_case(emulator, key):
     client = await Client.ready(
         emulator, key, subprotocols=["aws-appsync-event-ws"], additional_headers={"X-Api-Key": key["x-api-key"]}
     )
@@ -84,7 +84,7 @@ async def test_tells_bad_credentials_also_to_a_client_that_never_speaks(emulator
 @pytest.mark.parametrize(
     ("offered", "word"), [(["graphql-transport-ws"], "SubProtocolNotSupportedError"), (None, "NoProtocolError")]
 )
-async def test_names_a_missing_or_unknown_subprotocol_in_a_frame(emulator, key, offered, word):
+async def test_c01_names_a_missing_or_unknown_subprotocol_in_a_frame(emulator, key, offered, word):
     client = await Client.open(emulator, key, subprotocols=offered, additional_headers={"x-api-key": key["x-api-key"]})
     assert client.socket.subprotocol is None
     await client.send(type="connection_init")
@@ -97,7 +97,7 @@ async def test_refuses_a_header_that_is_no_json_object(emulator):
     assert response.status_code == 400
 
 
-async def test_an_operation_takes_only_the_modes_it_is_given(started, key):
+async def test_c05_an_operation_takes_only_the_modes_it_is_given(started, key):
     emulator = await started(auth=Auth(lambda_token="open sesame", modes={"publish": frozenset({"lambda"})}))
     client = await Client.ready(emulator, key)
     await client.publish("/default/a", "1")
@@ -107,7 +107,7 @@ async def test_an_operation_takes_only_the_modes_it_is_given(started, key):
     await client.close()
 
 
-async def test_the_host_in_the_authorization_is_checked_on_request_only(started, key):
+async def test_c04_the_host_in_the_authorization_is_checked_on_request_only(started, key):
     emulator = await started(auth=Auth(checks_host=True))
     client = await Client.open(emulator, key)
     await client.send(type="connection_init")
@@ -118,7 +118,7 @@ async def test_the_host_in_the_authorization_is_checked_on_request_only(started,
     await client.close()
 
 
-async def test_ends_a_socket_at_the_end_of_its_life(started, key):
+async def test_c13_ends_a_socket_at_the_end_of_its_life(started, key):
     emulator = await started(limits=Limits(lifetime_seconds=0.05, lifetime_close_code=1001))
     client = await Client.ready(emulator, key)
     assert await client.closed() == 1001

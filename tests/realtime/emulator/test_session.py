@@ -35,7 +35,7 @@ async def status_of_upgrade(emulator, auth):
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 503, 599])
-async def test_refuse_answers_the_upgrade_with_a_status_as_often_as_told(emulator, key, fault, status):
+async def test_c13_refuse_answers_the_upgrade_with_a_status_as_often_as_told(emulator, key, fault, status):
     await fault("refuse", status=status, count=2)
     assert await status_of_upgrade(emulator, key) == status
     assert await status_of_upgrade(emulator, key) == status
@@ -55,7 +55,9 @@ async def test_refuse_can_mean_one_person_only(emulator, key, token_of, fault):
         await (await Client.ready(emulator, auth)).close()
 
 
-async def test_drop_ends_one_persons_socket_without_a_close_frame_and_keeps_it_out(connect, emulator, token_of, fault):
+async def test_c13_drop_ends_one_persons_socket_without_a_close_frame_and_keeps_it_out(
+    connect, emulator, token_of, fault
+):
     viewer, owner = await connect(token_of("viewer")), await connect(token_of("owner"))
     assert len((await fault("drop", user="viewer", **{"for": 60}))["hit"]) == 1
     assert await viewer.closed() == 1006
@@ -63,7 +65,7 @@ async def test_drop_ends_one_persons_socket_without_a_close_frame_and_keeps_it_o
     assert await status_of_upgrade(emulator, token_of("viewer")) == 503
 
 
-async def test_drop_with_a_code_ends_with_it_and_lets_the_client_back_in(connect, key, fault):
+async def test_c13_drop_with_a_code_ends_with_it_and_lets_the_client_back_in(connect, key, fault):
     client = await connect(key)
     await fault("drop", code=1011, reason="so it goes")
     assert await client.closed() == 1011
@@ -79,7 +81,7 @@ async def test_drop_can_mean_one_connection_or_a_number_of_them(connect, emulato
     assert len((await fault("drop", count=1))["hit"]) == 1
 
 
-async def test_half_open_reads_and_writes_nothing_until_it_is_cleared(started, http, key):
+async def test_c13_half_open_reads_and_writes_nothing_until_it_is_cleared(started, http, key):
     emulator = await started(limits=FAST_KEEP_ALIVE)
     client = await Client.ready(emulator, key, ping_interval=None)
     emulator.api.sessions["c1"].socket.freeze()
@@ -106,7 +108,7 @@ async def test_half_open_for_a_time_meets_new_connections_too(emulator, connect,
     assert await second.closed() == 1006
 
 
-async def test_stall_takes_the_upgrade_and_never_answers(emulator, key, fault):
+async def test_c13_stall_takes_the_upgrade_and_never_answers(emulator, key, fault):
     await fault("stall", count=1)
     client = await Client.open(emulator, key)
     await client.send(type="connection_init")
@@ -115,13 +117,27 @@ async def test_stall_takes_the_upgrade_and_never_answers(emulator, key, fault):
     await (await Client.ready(emulator, key)).close()
 
 
-async def test_late_ack_keeps_the_client_waiting(emulator, key, fault):
+async def test_c13_late_ack_keeps_the_client_waiting(emulator, key, fault):
     await fault("late-ack", delay=120)
     client = await Client.open(emulator, key)
     started = time.monotonic()
     await client.send(type="connection_init")
     await client.expect(type="connection_ack")
     assert time.monotonic() - started >= 0.12
+    await client.close()
+
+
+@pytest.mark.parametrize("dialect", ["aws-appsync-event-ws", "graphql-ws"])
+async def test_c02_no_keep_alive_comes_before_the_acknowledgement(started, key, dialect):
+    emulator = await started(limits=FAST_KEEP_ALIVE)
+    url = emulator.urls["graphql_realtime_url" if dialect == "graphql-ws" else "events_realtime_url"]
+    client = await Client.open(emulator, key, url=url, subprotocols=[dialect, encoded(key)])
+    await nothing_comes(client)
+    await client.send(type="connection_init")
+    ack = await client.expect(type="connection_ack")
+    assert ack.get("payload", ack)["connectionTimeoutMs"] == 300_000
+    for _ in range(3):
+        assert await client.receive() == {"type": "ka"}
     await client.close()
 
 
@@ -139,7 +155,7 @@ async def test_silence_sends_neither_keep_alives_nor_data_and_loses_them(started
     await client.close()
 
 
-async def test_silence_stops_the_keep_alives(started, key):
+async def test_c13_silence_stops_the_keep_alives(started, key):
     emulator = await started(limits=FAST_KEEP_ALIVE)
     emulator.api.faults.add(Fault("silence"))
     client = await Client.open(emulator, key)
@@ -149,7 +165,7 @@ async def test_silence_stops_the_keep_alives(started, key):
     await client.close()
 
 
-async def test_malformed_sends_what_no_parser_takes(connect, key, fault):
+async def test_c13_malformed_sends_what_no_parser_takes(connect, key, fault):
     client = await connect(key)
     await fault("malformed")
     with pytest.raises(json.JSONDecodeError):
@@ -158,7 +174,7 @@ async def test_malformed_sends_what_no_parser_takes(connect, key, fault):
     await client.expect(type="a-new-one")
 
 
-async def test_error_frame_comes_without_an_id(connect, key, fault):
+async def test_c13_error_frame_comes_without_an_id(connect, key, fault):
     client = await connect(key)
     await fault("error-frame", errorType="InternalFailure", message="so it goes")
     assert await client.receive() == {
@@ -168,7 +184,7 @@ async def test_error_frame_comes_without_an_id(connect, key, fault):
 
 
 @pytest.mark.feature("S0.2")
-async def test_drop_reply_carries_an_operation_out_and_leaves_it_unanswered(connect, emulator, key, fault):
+async def test_c13_drop_reply_carries_an_operation_out_and_leaves_it_unanswered(connect, emulator, key, fault):
     client = await connect(key)
     await fault("drop-reply", operation="subscribe", count=1)
     await client.subscribe("/default/a")
@@ -192,6 +208,43 @@ async def test_ignore_neither_carries_out_nor_answers(connect, key, fault):
     await client.expect(type="data", id="s1", event="2")
 
 
+@pytest.mark.parametrize(("delay", "heard"), [(60_000, []), (0, ["1"])])
+async def test_c10_events_within_the_settle_delay_after_a_success_are_lost(connect, key, fault, delay, heard):
+    client = await connect(key)
+    await fault("settle", delay=delay)
+    await client.subscribed("/default/a")
+    await client.publish("/default/a", "1")
+    await client.until(type="publish_success")
+    assert [frame["event"] for frame in client.frames if frame["type"] == "data"] == heard
+
+
+@pytest.mark.parametrize(("delay", "heard"), [(60_000, True), (0, False)])
+async def test_c11_an_unsubscribe_right_after_its_subscribe_is_ignored_if_asked_to(connect, key, fault, delay, heard):
+    client = await connect(key)
+    await fault("early-unsubscribe", delay=delay)
+    await client.subscribe("/default/a")
+    await client.send(type="unsubscribe", id="s1")
+    await client.expect(type="subscribe_success")
+    await client.publish("/default/a", "1")
+    await client.until(type="publish_success")
+    kinds = [frame["type"] for frame in client.frames]
+    assert ("data" in kinds, "unsubscribe_success" in kinds) == (heard, not heard)
+
+
+async def test_c11_a_stop_right_after_its_start_is_ignored_if_asked_to(emulator, key, fault):
+    await fault("early-unsubscribe", delay=60_000)
+    client = await Client.open(
+        emulator, key, url=emulator.urls["graphql_realtime_url"], subprotocols=["graphql-ws", encoded(key)]
+    )
+    await client.send(type="connection_init")
+    data = json.dumps({"query": 'subscription { onRoleChange(orgId: "org-aurora") { role } }'})
+    await client.send(type="start", id="1", payload={"data": data, "extensions": {"authorization": key}})
+    await client.send(type="stop", id="1")
+    await client.until(type="start_ack", id="1")
+    assert len(emulator.api.sessions["c1"].subscriptions()) == 1
+    await client.close()
+
+
 @pytest.mark.feature("S0.6")
 async def test_subscribe_error_meets_the_chosen_channel_only(connect, key, fault):
     client = await connect(key)
@@ -202,7 +255,7 @@ async def test_subscribe_error_meets_the_chosen_channel_only(connect, key, fault
     await client.subscribed("/default/b", "s2")
 
 
-async def test_credentials_are_not_in_the_transcript(connect, emulator, token_of):
+async def test_c14_credentials_are_not_in_the_transcript(connect, emulator, token_of):
     auth = token_of("viewer")
     client = await connect(auth)
     extra = {"extensions": {"authorization": auth}}

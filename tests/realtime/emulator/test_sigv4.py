@@ -45,11 +45,11 @@ def signed(call, *, secret="secret", token=None, at=None, method="POST", monkeyp
 
 @pytest.mark.parametrize("token", [None, "session-token"])
 @pytest.mark.parametrize("call", [CONNECT, SUBSCRIBE])
-def test_takes_what_botocore_signs_with_and_without_a_session_token(authorizer, call, token):
+def test_c04_takes_what_botocore_signs_with_and_without_a_session_token(authorizer, call, token):
     assert authorizer.identify(signed(call, token=token), call).mode == "iam"
 
 
-def test_refuses_a_signature_over_another_body_path_or_secret(authorizer):
+def test_c04_refuses_a_signature_over_another_body_path_or_secret(authorizer):
     elsewhere = Call("connect", "/event/connect", b"{}")
     for credentials in (signed(SUBSCRIBE), signed(elsewhere), signed(CONNECT, secret="other")):
         with pytest.raises(ApiError, match="does not match"):
@@ -63,7 +63,7 @@ def test_refuses_an_unknown_access_key(issuer):
 
 
 @pytest.mark.parametrize("minutes", [-6, 6])
-def test_refuses_a_signature_from_another_time(authorizer, minutes, monkeypatch):
+def test_c04_refuses_a_signature_from_another_time(authorizer, minutes, monkeypatch):
     at = datetime.now(UTC) + timedelta(minutes=minutes)
     with pytest.raises(ApiError, match="five minutes"):
         authorizer.identify(signed(CONNECT, at=at, monkeypatch=monkeypatch), CONNECT)

@@ -26,7 +26,7 @@ def test_a_page_ends_where_the_next_begins():
     assert [record.n for record in page] == [6, 8]
 
 
-def test_a_file_has_all_records(tmp_path, monkeypatch):
+def test_c14_a_file_has_all_records(tmp_path, monkeypatch):
     monkeypatch.setattr(transcript, "RING", 1)
     kept = Transcript(tmp_path / "transcript")
     kept.add("published", channel="/default/a", event="1")

@@ -43,7 +43,7 @@ async def test_takes_fragmented_messages_and_refuses_broken_frames(connect, key)
 
 
 @pytest.mark.parametrize("padding", ["", "=", "=="])
-async def test_what_follows_the_upgrade_in_the_same_packet_is_not_lost(emulator, key, padding):
+async def test_c01_what_follows_the_upgrade_in_the_same_packet_is_not_lost(emulator, key, padding):
     reader, writer = await asyncio.open_connection("127.0.0.1", emulator.port)
     init = b'{"type":"connection_init"}'
     frame = bytes([0x81, 0x80 | len(init), 0, 0, 0, 0]) + init
