@@ -21,12 +21,17 @@ LOGIN = "fleetlight"
 
 
 def main(*arguments):
-    missing = [program for program in ("initdb", "postgres", "pg_isready") if shutil.which(program) is None]
-    if missing:
-        sys.exit(f"{', '.join(missing)} not found: install PostgreSQL and put its programs on PATH")
+    if missing := absent():
+        sys.exit(missing)
     with cluster() as address:
         environment = {**os.environ, "DATABASE_URL": address}
         return subprocess.run([sys.executable, "-m", "pytest", *arguments], env=environment).returncode
+
+
+def absent():
+    """Return why no cluster can be made here, or nothing."""
+    missing = [program for program in ("initdb", "postgres", "pg_isready") if shutil.which(program) is None]
+    return f"{', '.join(missing)} not found: install PostgreSQL and put its programs on PATH" if missing else ""
 
 
 @contextmanager

@@ -99,7 +99,7 @@ class Stack:
         self.valkey.start()
         self.start_emulator()
         self.transcript.start()
-        self.worker.start()
+        self.start_workers()
         self.web.start()
         until(self.web_is_ready, "the start of the web process")
         return self
@@ -115,6 +115,9 @@ class Stack:
         """Make the tables and the demo's accounts."""
         self.run_manage("migrate", "--verbosity", "0")
         self.run_manage("shell", "-c", "from dashboard.demo import seed; seed()")
+
+    def start_workers(self):
+        self.worker.start()
 
     def run_manage(self, *arguments):
         process = subprocess.run(
