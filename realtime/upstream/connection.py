@@ -154,7 +154,9 @@ class _Life:
             sink.heard(now)
             session.receive(text, now)
             self._advance(now)
+            sink.held_up = True
             await inlet.room()
+            sink.held_up = False
 
     async def _write(self) -> None:
         with suppress(TransportError):  # the reader meets the same end, and reports it

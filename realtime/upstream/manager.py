@@ -24,12 +24,16 @@ logger = logging.getLogger("realtime.upstream")
 
 
 class Sink:
-    """What a session's task has of its manager: a way to tell, under its own id."""
+    """What a session's task has of its manager: a way to tell, under its own id.
+
+    ``held_up`` is set while the session does not read because we have no room: until then the silence is our own.
+    """
 
     def __init__(self, manager: Manager, session: int) -> None:
         self._manager = manager
         self.session = session
         self.heard_at: float | None = None
+        self.held_up = False
 
     def post(
         self, trigger: Trigger, *, cause: Cause | None = None, text: str = "", seconds: float = 0.0, final: bool = False
@@ -217,7 +221,9 @@ class Manager:
         self._arm()
 
     def _session_heard_at(self) -> float | None:
-        return self._sink.heard_at if self._sink else None
+        if self._sink is None:
+            return None
+        return self._clock.monotonic() if self._sink.held_up else self._sink.heard_at
 
 
 class Watcher:

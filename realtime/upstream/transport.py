@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -17,7 +18,10 @@ MAX_FRAME = 4 * 1024 * 1024
 """Bytes in one frame: an event may have 240 kB, and JSON in JSON can multiply its quotes and backslashes."""
 
 PING_EVERY = 20.0
-"""Seconds between WebSocket pings. They find a half-open connection long before the service's 300 s do."""
+"""Seconds between WebSocket pings, and for which one may stay unanswered while nothing else comes.
+
+They find a half-open connection long before the service's 300 s do.
+"""
 
 CLOSE_TIMEOUT = 3.0
 
@@ -73,8 +77,7 @@ class WebSocketTransport:
                 compression=None,
                 max_size=MAX_FRAME,
                 open_timeout=None,
-                ping_interval=PING_EVERY,
-                ping_timeout=PING_EVERY,
+                ping_interval=None,
                 close_timeout=CLOSE_TIMEOUT,
                 proxy=None,
             )
@@ -96,8 +99,16 @@ class _Connect(connect):
 
 
 class _WebSocket:
+    """Pings by itself: the library's own pings take a reader that is slow for a peer that is gone.
+
+    While nobody reads, the pong waits behind the frames that were not read yet.
+    """
+
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
+        self._waiting_since: float | None = None
+        self._unanswered = False
+        self._pinging = asyncio.create_task(self._ping(), name="upstream ping")
 
     async def send(self, text: str) -> None:
         try:
@@ -106,15 +117,39 @@ class _WebSocket:
             raise _ended(error) from None
 
     async def __aiter__(self) -> AsyncIterator[str]:
+        time = asyncio.get_running_loop().time
         try:
             while True:
+                self._waiting_since = time()
                 message = await self._connection.recv()
+                self._waiting_since = None
                 yield message if isinstance(message, str) else message.decode(errors="replace")
         except ConnectionClosed as error:
+            if self._unanswered:
+                raise TransportError("ping timeout", f"no pong within {PING_EVERY:g} s") from None
             raise _ended(error) from None
 
     async def close(self) -> None:
+        self._pinging.cancel()
         await self._connection.close()
+
+    async def _ping(self) -> None:
+        """Ping now and then; cut the connection when a pong and everything else stays away for as long."""
+        with suppress(ConnectionClosed):
+            while True:
+                await asyncio.sleep(PING_EVERY)
+                pong = asyncio.ensure_future(await self._connection.ping())
+                while not (await asyncio.wait([pong], timeout=PING_EVERY))[0]:
+                    if self._has_waited():
+                        self._unanswered = True
+                        self._connection.transport.abort()
+                        return
+                await pong
+
+    def _has_waited(self) -> bool:
+        """Tell whether a reader has been waiting for a frame all the time that a pong may take."""
+        since = self._waiting_since
+        return since is not None and asyncio.get_running_loop().time() - since >= PING_EVERY
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
@@ -139,8 +174,6 @@ def _ended(error: ConnectionClosed) -> TransportError:
     received = error.rcvd
     if received is not None:
         return TransportError("closed by the service", received.reason or f"code {received.code}", code=received.code)
-    if error.sent is not None and error.sent.reason == "keepalive ping timeout":
-        return TransportError("ping timeout", f"no pong within {PING_EVERY:g} s")
     if error.sent is not None:
         return TransportError("broken frame", error.sent.reason or f"code {error.sent.code}", code=error.sent.code)
     return TransportError("connection lost", "it ended without a close frame")

@@ -206,17 +206,6 @@ async def test_a_fault_of_ours_while_renewing_a_token_ends_the_session_with_a_re
 # ── Subscriptions ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_b20_an_unauthorised_channel_costs_its_own_subscription_alone(link):
-    link.service.refuses[link.targets["role"]] = "Unauthorized"
-    await link.start()
-    assert link.statuses() == {"presence": "live", "archive": "live", "role": "refused"}
-    assert (link.state, link.manager.snapshot.partial) == (State.OPEN, True)
-    assert link.reason == "refused: role"
-    await link.deliver("presence", "{}")
-    assert link.inlet.copies == [("presence", "{}")]
-    assert len(link.transport.sockets) == 1
-
-
 async def test_b20_a_channel_that_stays_unauthorised_costs_one_token_and_not_one_each_session(link):
     link.service.refuses[link.targets["role"]] = "Unauthorized"
     await link.start()
@@ -225,34 +214,6 @@ async def test_b20_a_channel_that_stays_unauthorised_costs_one_token_and_not_one
         await link.clock.advance(5.0)
     assert link.credentials.asked.count(True) == 1
     assert len(link.asked()) == 3
-
-
-@pytest.mark.feature("S0.2")
-async def test_b19_a_subscription_without_an_answer_is_asked_for_again_alone(link):
-    link.service.keeps_quiet.add(link.targets["role"])
-    await link.start()
-    assert link.state is State.SYNCING
-    await link.clock.advance(15.0)
-    assert (link.state, link.manager.snapshot.partial) == (State.OPEN, True)
-    link.service.keeps_quiet.clear()
-    await link.clock.advance(15.0)
-    assert set(link.statuses().values()) == {"live"}
-    assert link.manager.snapshot.partial is False
-    asked = link.asked()
-    assert asked.count(link.targets["presence"]) == 1 and asked.count(link.targets["role"]) > 1
-
-
-@pytest.mark.feature("S0.6")
-@pytest.mark.parametrize("kind", ["MaxSubscriptionsReachedError", "LimitExceededError"])
-async def test_b24_a_throttled_subscription_is_retried_with_growing_delays_on_the_same_socket(link, kind):
-    link.service.refuses[link.targets["role"]] = kind
-    await link.start()
-    await link.clock.advance(60.0)
-    assert 4 <= link.asked().count(link.targets["role"]) <= 14
-    assert len(link.transport.sockets) == 1 and link.statuses()["presence"] == "live"
-    link.service.refuses.clear()
-    await link.clock.advance(31.0)
-    assert link.statuses()["role"] == "live"
 
 
 @pytest.mark.feature("S0.6")
@@ -302,22 +263,6 @@ async def test_a_subscription_that_was_long_live_gets_another_new_token_later(li
     assert link.credentials.asked == [False, True, True]
 
 
-async def test_b34_data_for_an_unknown_id_is_ignored(link):
-    await link.start()
-    link.socket.arrive(link.wire.data("nobody's", "{}"))
-    await settle()
-    assert (link.inlet.copies, link.inlet.troubles, link.state) == ([], [], State.OPEN)
-
-
-async def test_b22_an_error_without_an_id_is_told_and_ends_nothing(link):
-    await link.start()
-    link.socket.arrive(link.wire.error("UnsupportedOperation"))
-    link.socket.arrive("not json")
-    await settle()
-    assert (len(link.inlet.troubles), link.state) == (2, State.OPEN)
-    assert set(link.statuses().values()) == {"live"}
-
-
 @pytest.mark.feature("S3.5")
 @pytest.mark.feature("S4.5")
 async def test_b61_what_is_no_longer_wanted_is_unsubscribed_and_not_asked_for_again(link):
@@ -352,17 +297,6 @@ async def test_b41_the_services_own_time_out_is_kept(made):
     await link.clock.advance(20.1)
     assert (link.state, link.socket.closed) == (State.BACKOFF, 1)
     assert link.reason == "keep-alive timeout: no frame for 20 s"
-
-
-@pytest.mark.feature("S2.11")
-async def test_b39_no_room_stops_the_reading_and_loses_nothing(link):
-    await link.start()
-    link.inlet.gate.clear()
-    await link.deliver("archive", "1", "2", "3")
-    assert link.inlet.copies == [("archive", "1")]
-    link.inlet.gate.set()
-    await settle()
-    assert link.inlet.copies == [("archive", "1"), ("archive", "2"), ("archive", "3")]
 
 
 async def test_data_and_keep_alives_look_for_no_deadline(link, monkeypatch):
