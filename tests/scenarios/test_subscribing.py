@@ -1,0 +1,147 @@
+"""Rows 18 to 30 of the scenario matrix: how a subscription comes to live, and what its failure costs."""
+
+import pytest
+
+from realtime.upstream.policy import Fixed, Policy
+from realtime.upstream.states import State
+from tests.fakes import HANGS
+from tests.realtime.emulator.client import eventually
+from tests.scenarios.scripted_server import refuse
+
+
+async def opened(link):
+    await link.start()
+    await link.comes_to(State.OPEN)
+
+
+@pytest.mark.feature("S0.3")
+async def test_b18_a_subscription_is_live_once_the_service_says_so_and_that_is_told_once(link, server, wire):
+    link.service.keeps_quiet = set(link.targets.values())
+    await link.start()
+    await link.comes_to(State.SYNCING)
+    await eventually(lambda: len(link.asked()) == 3)
+    assert link.inlet.changes == []
+    for feed in link.targets:
+        server.socket.arrive(wire.accepted(link.ident(feed)))
+        server.socket.arrive(wire.accepted(link.ident(feed)))
+    await link.comes_to(State.OPEN)
+    assert link.inlet.changes == [(feed, "live") for feed in link.targets]
+
+
+@pytest.mark.feature("S0.2")
+async def test_b19_a_subscription_without_an_answer_is_asked_for_again_alone(link, server):
+    link.service.keeps_quiet.add(link.targets["role"])
+    await opened_but(link, "role", "subscribing")
+    await link.clock.advance(10.0)
+    assert link.statuses()["role"] == "retrying"
+    link.service.keeps_quiet.clear()
+    await link.clock.advance(1.0)
+    await link.comes_to(State.OPEN)
+    assert [link.asked().count(target) for target in link.targets.values()] == [1, 1, 2]
+    assert len(server.peers) == 1
+
+
+@pytest.mark.feature("S0.6")
+async def test_b20_a_refused_subscription_costs_neither_its_siblings_nor_the_socket(link, server, wire):
+    link.service.refuses[link.targets["role"]] = "Unauthorized"
+    await opened(link)
+    assert link.statuses() == {"presence": "live", "archive": "live", "role": "refused"}
+    assert (link.reason, link.manager.snapshot.partial) == ("refused: role", True)
+    await link.deliver("presence", "{}")
+    await eventually(lambda: link.inlet.copies == [("presence", "{}")])
+    await link.clock.advance(250.0)
+    assert len(server.peers) == 1 and link.credentials.asked == [False, True]
+
+
+async def test_b22_an_error_without_an_id_is_told_and_ends_nothing(link, server, wire):
+    await opened(link)
+    server.socket.arrive(wire.error("UnsupportedOperation"))
+    await eventually(lambda: link.inlet.troubles == ["error of the service: UnsupportedOperation"])
+    assert (link.state, set(link.statuses().values())) == (State.OPEN, {"live"})
+
+
+@pytest.mark.feature("S0.6")
+@pytest.mark.parametrize("kind", ["MaxSubscriptionsReachedError", "LimitExceededError"])
+async def test_b24_a_throttled_subscription_is_retried_on_the_same_socket_until_there_is_room(link, server, kind):
+    link.service.refuses[link.targets["role"]] = kind
+    await opened_but(link, "role")
+    for tries in range(2, 6):
+        await link.clock.advance(31.0)
+        await eventually(lambda tries=tries: link.asked().count(link.targets["role"]) >= tries)
+    assert link.statuses()["presence"] == "live" and link.inlet.troubles == []
+    link.service.refuses.clear()
+    await link.clock.advance(31.0)
+    await link.comes_to(State.OPEN)
+    await eventually(lambda: link.statuses()["role"] == "live")
+    assert len(server.peers) == 1
+
+
+async def test_b25_an_id_that_is_taken_is_asked_for_again_under_a_fresh_one_and_heard_once(link, wire):
+    link.service.refuses[link.targets["role"]] = "DuplicatedOperationError"
+    await opened_but(link, "role")
+    link.service.refuses.clear()
+    await link.clock.advance(1.0)
+    await eventually(lambda: link.statuses()["role"] == "live")
+    idents = [frame["id"] for frame in link.socket.sent_of(wire.subscribes)]
+    assert len(idents) == len(set(idents)) == 4
+    for ident in idents:
+        link.socket.arrive(wire.data(ident, "{}"))
+    await eventually(lambda: len(link.inlet.copies) == 3)
+    assert [feed for feed, _ in link.inlet.copies].count("role") == 1
+
+
+async def test_b28_the_same_target_twice_is_two_subscriptions_and_each_hears_each_event_once(link, wire):
+    target = link.targets["presence"]
+    link.connection.want({"first": target, "second": target})
+    await opened(link)
+    await link.deliver("first", "{}")
+    await link.deliver("second", "{}")
+    await eventually(lambda: len(link.inlet.copies) == 2)
+    assert link.inlet.copies == [("first", "{}"), ("second", "{}")]
+
+
+@pytest.mark.parametrize("when", [State.STOPPED, State.CONNECTING, State.BACKOFF, State.OPEN])
+async def test_b30_what_is_wanted_in_any_state_is_asked_for_once_the_connection_is_accepted(link, server, when):
+    server.plays(*[[refuse(503)]] * (when is State.BACKOFF))
+    if when is not State.STOPPED:
+        await link.start()
+    if when is not State.CONNECTING:
+        await link.comes_to(when)
+    assert link.want("plan", "role")
+    if when is State.STOPPED:
+        await link.start()
+    if when is State.BACKOFF:
+        await link.wait_for_its_turn()
+    await link.comes_to(State.OPEN)
+    await eventually(lambda: link.statuses() == {"plan": "live", "role": "live"})
+    assert len(server.peers) == 1 + (when is State.BACKOFF)
+
+
+async def test_b30_a_link_that_gave_up_asks_for_what_was_wanted_meanwhile_when_it_is_started_again(made, server):
+    link = made(policy=Policy(backoff=Fixed(5.0), max_attempts=0))
+    server.plays([refuse(503)])
+    await link.start()
+    await link.comes_to(State.FAILED)
+    link.want("plan")
+    await link.clock.advance(3_600.0)
+    assert len(server.peers) == 1
+    await opened(link)
+    assert link.statuses() == {"plan": "live"}
+
+
+async def test_b06_a_token_that_hangs_under_a_subscription_costs_that_one_alone(link, server):
+    await opened(link)
+    link.credentials.script = [HANGS]
+    await link.refuse("role")
+    await eventually(lambda: link.statuses()["role"] == "retrying")
+    await link.clock.advance(60.0)
+    await link.deliver("presence", "{}")
+    await eventually(lambda: link.inlet.copies == [("presence", "{}")])
+    assert (link.state, link.statuses()["archive"], len(server.peers)) == (State.OPEN, "live", 1)
+
+
+async def opened_but(link, feed, status="retrying"):
+    """Start a link of which all feeds but one are live at once."""
+    await link.start()
+    others = dict.fromkeys(link.targets, "live")
+    await eventually(lambda: link.statuses() == {**others, feed: status})
