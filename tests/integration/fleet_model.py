@@ -122,7 +122,7 @@ class FleetModel:
         self.clock = clock
         self.world = plant(Fleet(devices=6))
         self.recorder = FieldRecorder(asks=asks)
-        self.bridge = Bridge(None, self.recorder, lambda entries: None, lambda: None, lambda *about: None, None)
+        self.bridge = Bridge(None, self.recorder, lambda entries: None, set, lambda *about: None, None)
         self.lines = {}
         for sub, person in self.world.people.items():
             user = User.objects.create(username=person.username, subject=sub)

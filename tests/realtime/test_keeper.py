@@ -143,7 +143,7 @@ def link(transactional_db):
 async def upstream(link, database):
     asked = {}
     bridge = Bridge(
-        database, FieldRecorder(asks=True), lambda entries: None, lambda: None, lambda *about: None,
+        database, FieldRecorder(asks=True), lambda entries: None, set, lambda *about: None,
         lambda link_id: asked["keeper"].compare(),
     )  # fmt: skip
     task = asyncio.create_task(bridge.run())
