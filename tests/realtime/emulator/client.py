@@ -16,10 +16,10 @@ def encoded(auth):
 
 async def eventually(condition):
     """Wait until a condition holds that nothing tells us of."""
-    for _ in range(int(DEADLINE * 100)):
+    for _ in range(int(DEADLINE * 500)):
         if condition():
             return
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.002)
     raise TimeoutError
 
 

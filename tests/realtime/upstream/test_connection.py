@@ -118,20 +118,6 @@ async def test_b06_credentials_that_hang_are_given_up_and_tried_again(made):
 # ── Failures ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.feature("S0.4")
-async def test_a_lost_connection_is_dialled_again_and_everything_is_subscribed_anew(link):
-    """B49: with fresh ids."""
-    await link.start()
-    before = {frame["id"] for frame in link.socket.sent_of(link.wire.subscribes)}
-    link.socket.end(TransportError("closed by the service", "code 1000", code=1000))
-    await settle()
-    assert (link.state, link.reason) == (State.BACKOFF, "closed by the service: code 1000")
-    assert set(link.statuses().values()) == {"wanted"}
-    await link.clock.advance(5.0)
-    after = {frame["id"] for frame in link.socket.sent_of(link.wire.subscribes)}
-    assert link.state is State.OPEN and len(after) == 3 and not before & after
-
-
 async def test_the_end_is_told_when_the_socket_is_closed_and_not_before(link):
     await link.start()
     link.socket.close_gate = asyncio.Event()
@@ -369,27 +355,6 @@ async def test_a_session_that_is_slow_to_close_takes_nothing_from_the_next(link)
     await settle()
     assert set(link.statuses().values()) == {"live"}
     assert (old.closed, link.inlet.copies) == (1, [])
-
-
-async def test_b52_a_flapping_service_leaks_nothing(link):
-    await link.start()
-    for _ in range(100):
-        link.socket.end()
-        await link.clock.advance(5.0)
-        assert link.state is State.OPEN
-    assert [socket.closed for socket in link.transport.sockets[:-1]] == [1] * 100
-    assert len(tasks_but_mine()) == 2
-    assert len(link.clock.armed) == 1
-    assert link.manager.snapshot.drops == 100
-
-
-async def test_b55_repeated_triggers_make_one_session(link):
-    for _ in range(5):
-        link.manager.start()
-        link.manager.resume()
-        link.manager.auth_changed("sub-1")
-    await settle()
-    assert len(link.transport.openings) == 1
 
 
 async def test_b83_nothing_that_is_shown_holds_the_token(made, caplog):
