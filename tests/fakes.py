@@ -94,7 +94,7 @@ class FakeSocket:
         frame = json.loads(text)
         self.sent.append(frame)
         for answer in self._service.answers(frame) if self._service else ():
-            self.arrive(answer)
+            self.end(answer) if isinstance(answer, Exception) else self.arrive(answer)
 
     def arrive(self, frame):
         """Let a frame arrive, given as text or as what is to be encoded."""
@@ -120,6 +120,9 @@ class FakeSocket:
         return [frame for frame in self.sent if frame["type"] == kind]
 
 
+HANGS = object()
+
+
 class FakeService:
     """An API as far as a link needs one: it answers every frame at once, unless told otherwise.
 
@@ -132,9 +135,10 @@ class FakeService:
         self.timeout_ms = 300_000
         self.refuses = {}
         self.keeps_quiet = set()
+        self.publish_script = []
 
     def answers(self, frame):
-        """Return the frames that answer this one."""
+        """Return the frames that answer this one; an error ends the connection."""
         kind = frame["type"]
         if kind == "connection_init" and self.acks:
             return [self.wire.ack(self.timeout_ms)]
@@ -142,6 +146,8 @@ class FakeService:
             return self._subscribed(frame["id"], self.wire.target(frame))
         if kind == self.wire.unsubscribes:
             return [self.wire.ended(frame["id"])]
+        if kind == "publish":
+            return self._published(frame["id"], len(frame["events"]))
         return []
 
     def _subscribed(self, ident, target):
@@ -149,8 +155,17 @@ class FakeService:
             return [self.wire.refused(ident, self.refuses[target])]
         return [] if target in self.keeps_quiet else [self.wire.accepted(ident)]
 
-
-HANGS = object()
+    def _published(self, ident, count):
+        """Answer as the script says: ``HANGS`` for nothing, an error to end with, its type to refuse, or members."""
+        answer = self.publish_script.pop(0) if self.publish_script else None
+        if answer is HANGS:
+            return []
+        if isinstance(answer, Exception):
+            return [answer]
+        if isinstance(answer, str):
+            return [{"type": "publish_error", "id": ident, "errors": [{"errorType": answer}]}]
+        members = answer or {"successful": [{"index": index} for index in range(count)]}
+        return [{"type": "publish_success", "id": ident, **members}]
 
 
 class ScriptedTransport:

@@ -5,11 +5,11 @@ https://docs.aws.amazon.com/appsync/latest/eventapi/event-api-websocket-protocol
 
 from __future__ import annotations
 
-from realtime.appsync import messages
+from realtime.appsync import messages, publishing
 from realtime.appsync.auth import Authorization, Request
 from realtime.appsync.channels import parse_channel, parse_pattern
-from realtime.appsync.exceptions import BadRequest, from_wire
-from realtime.appsync.session import Data, Session, Trouble
+from realtime.appsync.exceptions import from_wire
+from realtime.appsync.session import Awaited, Data, Published, Session, Trouble
 
 
 class EventsSession(Session):
@@ -25,13 +25,10 @@ class EventsSession(Session):
         """
         self._require_open()
         path = parse_channel(channel)
-        if not 1 <= len(events) <= MAX_EVENTS:
-            raise BadRequest("InvalidInputError", f"{len(events)} events in one publish; 1 to {MAX_EVENTS} are allowed")
-        if any(len(event.encode()) > MAX_EVENT_BYTES for event in events):
-            raise BadRequest("InvalidInputError", f"an event is larger than {MAX_EVENT_BYTES // 1024} kB")
+        publishing.check(path, events)
         ident = self._fresh_id()
         request = Request(self._endpoint.host, messages.PATH, messages.publish_body(path, events))
-        self._publishes[ident] = now + self._timeout
+        self._publishes[ident] = Awaited(len(events), now + self._timeout)
         self._outgoing.append(messages.publish(ident, path, events, authorization.headers(request)))
         return ident
 
@@ -87,19 +84,14 @@ class EventsSession(Session):
         self._events.append(Trouble(f"broadcast error: {error}", error, frame.id))
 
     def _on_publish_success(self, frame: messages.Frame, now: float) -> None:
-        failed = tuple((_index(item), _why(item)) for item in frame.failed)
-        outcome = "sent" if not failed else ("partial" if frame.successful else "failed")
-        self._end_publish(frame.id, outcome, failed)
+        awaited = self._publishes.pop(frame.id or "", None)
+        if awaited is not None:
+            outcomes = publishing.outcomes_of(frame.successful, frame.failed, awaited.count)
+            self._events.append(Published(frame.id or "", outcomes))
 
     def _on_error(self, frame: messages.Frame, now: float) -> None:
         self._failed(frame.id, from_wire(frame.errors, "subscription" if frame.id else "connection"), now)
 
-
-MAX_EVENTS = 5
-"""Events in one publish, by the service's quota."""
-
-MAX_EVENT_BYTES = 240 * 1024
-"""Bytes in one event, by the service's quota."""
 
 HANDLERS = {
     "connection_ack": EventsSession._on_connection_ack,
@@ -115,15 +107,3 @@ HANDLERS = {
     "publish_error": EventsSession._on_error,
     "error": EventsSession._on_error,
 }
-
-
-def _index(item: dict[str, object]) -> int:
-    """Return which event of a publish this is about, or -1 if it does not say."""
-    index = item.get("index")
-    return index if isinstance(index, int) else -1
-
-
-def _why(item: dict[str, object]) -> str:
-    """Return why one event of a publish failed; two AWS SDKs disagree on what the fields are called."""
-    code = item.get("code", item.get("errorCode", ""))
-    return f"{code} {item.get('message', item.get('errorMessage', ''))}".strip() or "no reason given"

@@ -9,9 +9,11 @@ AppSyncError
 │   ├── BadRequest        this request can never work
 │   └── ServiceFault      anything else the service calls an error
 ├── RequestTimeout        no answer with this id in time
-└── ConnectionLost        the connection ended under a request; for a publish the outcome is unknown
+├── ConnectionLost        the connection ended under a request
+├── OutcomeUnknown        a publish was answered by nothing that tells what became of it
+└── NotSent               a publish was never written
 
-Whoever handles one asks ``scope`` and ``retryable``; nobody needs an isinstance ladder.
+Whoever handles one asks ``scope``, ``retryable`` and, for a publish, ``outcome``; nobody needs an isinstance ladder.
 """
 
 from __future__ import annotations
@@ -21,13 +23,20 @@ from typing import ClassVar, Literal
 import msgspec
 
 Scope = Literal["configuration", "connection", "subscription", "request"]
+PublishStatus = Literal["sent", "failed", "not sent", "outcome unknown"]
 
 
 class AppSyncError(Exception):
-    """Base of all. ``scope`` is what the error ends; ``retryable`` tells whether a later try may succeed."""
+    """Base of all. ``scope`` is what the error ends; ``retryable`` tells whether a later try may succeed.
+
+    ``outcome`` is what became of a publish that ended with it, ``retry_after`` the seconds that the service asked to
+    wait before another try, 0 if it named none.
+    """
 
     scope: Scope = "request"
     retryable: ClassVar[bool] = False
+    outcome: PublishStatus = "not sent"
+    retry_after: float = 0.0
 
 
 class BadEndpoint(AppSyncError):
@@ -47,6 +56,8 @@ class RemoteError(AppSyncError):
         self.message = message
         self.code = code
         self.scope = scope
+        # A connection that was refused carried nothing.
+        self.outcome: PublishStatus = "not sent" if scope == "connection" else "failed"
 
 
 class AuthRejected(RemoteError):
@@ -67,11 +78,25 @@ class ServiceFault(RemoteError):
 
 class RequestTimeout(AppSyncError):
     retryable = True
+    outcome: PublishStatus = "outcome unknown"
 
 
 class ConnectionLost(AppSyncError):
     scope: Scope = "connection"
     retryable = True
+    outcome: PublishStatus = "outcome unknown"
+
+
+class OutcomeUnknown(AppSyncError):
+    outcome: PublishStatus = "outcome unknown"
+
+
+class NotSent(AppSyncError):
+    retryable = True
+
+    def __init__(self, text: str, retry_after: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
 
 
 class WireError(msgspec.Struct, frozen=True, rename="camel"):
@@ -114,6 +139,6 @@ def _class_of(kind: str, code: int | None, message: str) -> type[RemoteError]:
         return AuthRejected
     if kind in THROTTLE_KINDS or code == 429:
         return Throttled
-    if kind in REQUEST_KINDS or code in (400, 404):
+    if kind in REQUEST_KINDS or code in (400, 404, 413):
         return BadRequest
     return ServiceFault

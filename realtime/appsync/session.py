@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 from realtime.appsync.auth import CONNECT_BODY, Authorization, Request, query, subprotocol, without_host
 from realtime.appsync.endpoint import Endpoint
 from realtime.appsync.exceptions import AppSyncError, ConnectionLost, RemoteError, RequestTimeout, ServiceFault
+from realtime.appsync.publishing import Outcome, outcome_of
 from realtime.appsync.states import SESSION, SUBSCRIPTION, SessionState, SubscriptionState
 
 Carrier = Literal["subprotocol", "headers", "query"]
@@ -75,11 +76,10 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """How a publish ended: ``outcome`` is ``sent``, ``partial``, ``failed`` or ``unknown``; indexes of what failed."""
+    """How each event of a publish ended; ``error`` is set if all of them ended with it."""
 
     ident: str
-    outcome: str
-    failed: tuple[tuple[int, str], ...] = ()
+    outcomes: tuple[Outcome, ...]
     error: AppSyncError | None = None
 
 
@@ -102,6 +102,14 @@ class _Subscription:
     deadline: float | None
     unsubscribe_wanted: bool = False
     given_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A publish that waits for its answer: how many events it holds, and until when."""
+
+    count: int
+    deadline: float
 
 
 def _fresh_id() -> str:
@@ -128,7 +136,7 @@ class Session(ABC):
         self._fresh_id = fresh_id
         self._state = SessionState.NEW
         self._subscriptions: dict[str, _Subscription] = {}
-        self._publishes: dict[str, float] = {}
+        self._publishes: dict[str, Awaited] = {}
         self._outgoing: list[str] = []
         self._events: list[SessionEvent] = []
 
@@ -161,7 +169,7 @@ class Session(ABC):
     def next_deadline(self) -> float | None:
         """Return the earliest time at which ``handle_timer`` has something to do."""
         waiting = [s.deadline for s in self._subscriptions.values() if s.deadline is not None]
-        return min([*waiting, *self._publishes.values()], default=None)
+        return min([*waiting, *(publish.deadline for publish in self._publishes.values())], default=None)
 
     # ── What the caller wants ────────────────────────────────────────────────────────────────────────────────
 
@@ -203,10 +211,9 @@ class Session(ABC):
         for ident, subscription in list(self._subscriptions.items()):
             if subscription.deadline is not None and subscription.deadline <= now:
                 self._move(ident, "timeout", now, RequestTimeout("no answer to subscribe in time"))
-        for ident, deadline in list(self._publishes.items()):
-            if deadline <= now:
-                del self._publishes[ident]
-                self._events.append(Published(ident, "unknown", error=RequestTimeout("no answer to publish in time")))
+        for ident, publish in list(self._publishes.items()):
+            if publish.deadline <= now:
+                self._fail_publish(ident, RequestTimeout("no answer to publish in time"))
 
     def closed(self, now: float, reason: str = "connection closed") -> None:
         """The socket is gone: everything that waits ends. Idempotent."""
@@ -215,9 +222,8 @@ class Session(ABC):
         for ident in list(self._subscriptions):
             self._move(ident, "closed", now, lost)
         self._subscriptions.clear()
-        for ident in self._publishes:
-            self._events.append(Published(ident, "unknown", error=lost))
-        self._publishes.clear()
+        for ident in list(self._publishes):
+            self._fail_publish(ident, lost)
 
     # ── What the dialects spell ──────────────────────────────────────────────────────────────────────────────
 
@@ -258,7 +264,7 @@ class Session(ABC):
         if ident in self._subscriptions:
             self._move(ident or "", "refused", now, error)
         elif ident in self._publishes:
-            self._end_publish(ident, "failed", error=error)
+            self._fail_publish(ident or "", error)
         else:
             self._events.append(Trouble(f"error of the service: {error}", error, ident))
 
@@ -266,15 +272,9 @@ class Session(ABC):
         """The service says that a subscription is over, asked to or not."""
         self._move(ident or "", "ended", now, ServiceFault("complete", "the service ended the subscription"))
 
-    def _end_publish(
-        self,
-        ident: str | None,
-        outcome: str,
-        failed: tuple[tuple[int, str], ...] = (),
-        error: AppSyncError | None = None,
-    ) -> None:
-        if self._publishes.pop(ident or "", None) is not None:
-            self._events.append(Published(ident or "", outcome, failed, error))
+    def _fail_publish(self, ident: str, error: AppSyncError) -> None:
+        count = self._publishes.pop(ident).count
+        self._events.append(Published(ident, (outcome_of(error),) * count, error))
 
     def _move(self, ident: str, trigger: str, now: float, error: AppSyncError | None = None) -> None:
         """Take one subscription through its table; the only place where its state changes."""

@@ -2,4 +2,6 @@
 
 ``states`` are the tables, ``model`` the values, ``policy`` the numbers, ``clock`` the time, ``transport`` the socket,
 ``connection`` one session on it, ``subscriptions`` what it is to hear, ``credentials`` and ``http`` what it needs.
+
+A ``publisher`` has no link: it makes requests over ``publish_http`` or ``publish_socket``, at a ``pace``.
 """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 
@@ -36,3 +37,14 @@ class SystemClock:
     def call_at(self, deadline: float, callback: Callable[[], None]) -> Handle:
         loop = asyncio.get_running_loop()
         return loop.call_at(loop.time() + deadline - time.monotonic(), callback)
+
+
+@asynccontextmanager
+async def timeout(clock: Clock, seconds: float) -> AsyncIterator[None]:
+    """As ``asyncio.timeout``, by this clock: raises TimeoutError when the body is not done after ``seconds``."""
+    async with asyncio.timeout(None) as limit:
+        handle = clock.call_at(clock.monotonic() + seconds, lambda: limit.reschedule(0.0))
+        try:
+            yield
+        finally:
+            handle.cancel()

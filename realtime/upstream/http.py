@@ -1,7 +1,8 @@
-"""What is asked over HTTP: tokens from an issuer, pages of a snapshot, a publish. One place for what answers mean."""
+"""What is asked over HTTP: tokens from an issuer, pages of a snapshot, a publish. The one door to httpx."""
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -11,10 +12,20 @@ from urllib.parse import urljoin
 import httpx
 import msgspec
 
+from realtime.appsync.exceptions import NotSent, OutcomeUnknown
 from realtime.appsync.messages import UNREADABLE
 from realtime.upstream.credentials import TokenRefused, Tokens, TokenUnavailable
+from realtime.upstream.policy import retry_after
 
 TIMEOUT = httpx.Timeout(10.0)
+
+SHOWN = 300
+"""Bytes of an answer that go into an error's text."""
+
+JSON_CONTENT = {"content-type": "application/json"}
+
+NEVER_WRITTEN = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+"""Failures before the first byte of a request."""
 
 FINAL_GRANT_ERRORS = ("invalid_grant", "invalid_client", "unauthorized_client")
 """OAuth errors (RFC 6749, 5.2) that another try with the same input can't mend."""
@@ -83,18 +94,47 @@ async def pages(url: str, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
             following = _next(url, response)
 
 
-async def publish(url: str, headers: Mapping[str, str], body: str) -> dict[str, Any]:
-    """POST a publish and return its answer; raises HttpError with the service's own words."""
-    try:
-        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
-            response = await client.post(
-                url, content=body.encode(), headers={"content-type": "application/json", **headers}
-            )
-    except httpx.HTTPError as error:
-        raise HttpError(f"no answer ({_name(error)}): the outcome is unknown") from None
-    if response.status_code != 200:
-        raise HttpError(f"HTTP {response.status_code}: {response.text[:300]}", response.status_code)
-    return _object(response)
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a POST was answered; ``error_type`` is how AWS names an error in a header, ``retry_after`` is in seconds."""
+
+    status: int
+    body: bytes = b""
+    error_type: str | None = None
+    retry_after: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The beginning of the body, for people."""
+        return self.body[:SHOWN].decode(errors="replace").strip()
+
+
+class Client:
+    """POSTs to one service, on connections that are kept for the next request."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._client = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=tls)
+
+    async def post(self, url: str, headers: Mapping[str, str], body: str) -> Answer:
+        """Send a JSON text and return the answer, whatever its status.
+
+        Raises NotSent if nothing was written, OutcomeUnknown if it may have been and no answer came.
+        """
+        try:
+            response = await self._client.post(url, content=body.encode(), headers={**JSON_CONTENT, **headers})
+        except NEVER_WRITTEN as error:
+            raise NotSent(_name(error)) from None
+        except httpx.HTTPError as error:
+            raise OutcomeUnknown(f"no answer ({_name(error)})") from None
+        return Answer(
+            response.status_code,
+            response.content,
+            response.headers.get("x-amzn-errortype"),
+            retry_after(response.headers.get("retry-after")),
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
 
 
 def _object(response: httpx.Response) -> dict[str, Any]:

@@ -14,6 +14,10 @@ BACKOFF_FLOOR = 0.1
 """No retry comes sooner than this, whatever a jitter draws."""
 
 
+MOST_RETRY_AFTER = 300.0
+"""Seconds that a server may ask us to stay away at most: a nonsensical hint must not end a link for a day."""
+
+
 class Backoff(Protocol):
     """A schedule of delays."""
 
@@ -137,3 +141,8 @@ PRESETS: dict[str, Policy] = {
 def preset(name: str, **changes: float | int | None) -> Policy:
     """Return a preset with single values changed. Raises KeyError for an unknown name."""
     return replace(PRESETS[name], **changes)  # type: ignore[arg-type]
+
+
+def retry_after(header: str | None) -> float:
+    """Return the seconds a server asks to wait (RFC 9110, 10.2.3), or 0; a date gets the policy's own delay."""
+    return min(float(header), MOST_RETRY_AFTER) if header and header.isdecimal() else 0.0

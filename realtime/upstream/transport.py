@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from realtime.appsync.session import Opening
+from realtime.upstream.policy import retry_after
 
 MAX_FRAME = 4 * 1024 * 1024
 """Bytes in one frame: an event may have 240 kB, and JSON in JSON can multiply its quotes and backslashes."""
@@ -24,9 +25,6 @@ They find a half-open connection long before the service's 300 s do.
 """
 
 CLOSE_TIMEOUT = 3.0
-
-MOST_RETRY_AFTER = 300.0
-"""Seconds that a server may ask us to stay away at most: a nonsensical hint must not end a link for a day."""
 
 
 class TransportError(Exception):
@@ -159,13 +157,12 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
 
 def _refused(error: InvalidStatus) -> TransportError:
     response = error.response
-    after = response.headers.get("Retry-After", "")  # a date, the other form, gets the policy's own delay
     text = bytes(response.body or b"")[:200].decode(errors="replace").strip()
     return TransportError(
         f"HTTP {response.status_code}",
         text or response.reason_phrase,
         status=response.status_code,
-        retry_after=min(float(after), MOST_RETRY_AFTER) if after.isdecimal() else 0.0,
+        retry_after=retry_after(response.headers.get("Retry-After")),
     )
 
 
