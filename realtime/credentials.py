@@ -1,11 +1,14 @@
 """Users' upstream tokens at rest: sealed with TOKEN_KEY, one row a user, a new generation with each sign-in.
 
-The newest key seals, every configured one opens, so a key is rotated by putting the new one first.
+The newest key seals, every configured one opens. So a key is rotated by putting a new one first; ``reseal`` then brings
+the stored tokens to it, and ``seals`` tells when nothing needs the old key any more.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
@@ -22,6 +25,9 @@ from realtime.upstream.http import TokenIssuer
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+BATCH = 500
+"""Rows that are read at a time when all are: some kilobytes each."""
 
 NO_CREDENTIAL = "not signed in upstream: sign in again"
 
@@ -131,6 +137,37 @@ class DatabaseVault:
         with transaction.atomic():
             mine = Credential.objects.filter(user_id=self._user_id, generation=generation)
             return self._owned() and bool(mine.update(**values))
+
+
+def seals() -> Counter[str]:
+    """Return how many users' tokens each kind of key opens: ``newest``, ``older``, or ``lost``, which nothing opens."""
+    return Counter(_opened_by(bytes(sealed)) for sealed in Credential.objects.values_list("sealed", flat=True))
+
+
+def reseal() -> int:
+    """Seal with the newest key what an older one sealed, and return how many that were.
+
+    A row that changes meanwhile is left alone: whoever changed it sealed it with its own newest key.
+    """
+    if len(config.load().token_keys) == 1:
+        return 0
+    stored = Credential.objects.order_by("pk").values_list("pk", "sealed")
+    resealed, some = 0, list(stored[:BATCH])
+    while some:
+        for pk, sealed in some:
+            if _opened_by(bytes(sealed)) == "older":
+                fresh = _keys().rotate(bytes(sealed))
+                resealed += Credential.objects.filter(pk=pk, sealed=sealed).update(sealed=fresh)
+        some = list(stored.filter(pk__gt=some[-1][0])[:BATCH])
+    return resealed
+
+
+def _opened_by(sealed: bytes) -> str:
+    for kind, key in (("newest", Fernet(config.load().token_keys[0])), ("older", _keys())):
+        with suppress(InvalidToken):
+            key.decrypt(sealed)
+            return kind
+    return "lost"
 
 
 def _keys() -> MultiFernet:

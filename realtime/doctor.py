@@ -23,6 +23,7 @@ from django.db.migrations.executor import MigrationExecutor
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from realtime import credentials
 from realtime.appsync.auth import Authorization
 from realtime.appsync.endpoint import Endpoint
 from realtime.appsync.events_session import EventsSession
@@ -75,6 +76,21 @@ def database_finding() -> Finding:
     if missing:
         return Finding("database", "failed", f"{len(missing)} migrations are not applied", "run `manage.py migrate`")
     return Finding("database", "ok", f"{connection.vendor}, every migration applied")
+
+
+def tokens_finding() -> Finding:
+    """Tell which keys the stored tokens still need."""
+    try:
+        seals = credentials.seals()
+    except DatabaseError as error:
+        return Finding("tokens", "skipped", str(error))
+    if seals["lost"]:
+        seen = f"{seals['lost']} of {seals.total()} users' tokens were sealed with a key that TOKEN_KEY does not hold"
+        return Finding("tokens", "warning", seen, "put that key back behind the newest, or have them sign in again")
+    if seals["older"]:
+        seen = f"{seals['older']} of {seals.total()} users' tokens still need an older TOKEN_KEY"
+        return Finding("tokens", "warning", seen, "run `manage.py retention`, ask again, then drop the older key")
+    return Finding("tokens", "ok", f"all {seals.total()} are sealed with the newest TOKEN_KEY")
 
 
 def worker_finding() -> Finding:

@@ -1,4 +1,6 @@
-"""Deletes what is older than its limit, a little at a time, so that no writer waits long for it.
+"""Deletes what is older than its limit, a little at a time, so that no writer waits long for it. An hourly round.
+
+What is kept but out of date is renewed in the same round: tokens that an older TOKEN_KEY sealed.
 
 A feed is shortened only from its beginning, so that what is left has no hole: a cursor from before it gets a resync.
 """
@@ -13,6 +15,7 @@ from typing import Any
 from django.db import DatabaseError
 from django.db.models import F, Max, QuerySet
 
+from realtime import credentials
 from realtime.clock import now_us
 from realtime.config import RetentionConfig
 from realtime.database import DatabaseThread
@@ -32,7 +35,7 @@ DAY = 24 * HOUR
 
 
 async def keep_short(limits: RetentionConfig, timeline: Timeline) -> None:
-    """Delete what is too old, now and every hour; never returns. Between batches other writers get their turn."""
+    """Make a round now and every hour; never returns. Between batches other writers get their turn."""
     database = DatabaseThread("retention")
     try:
         while True:
@@ -47,6 +50,8 @@ async def _one_round(limits: RetentionConfig, timeline: Timeline, database: Data
     try:
         while batch := await database.run(delete_batch, limits, timeline, now_us()):
             deleted.update(batch)
+        if resealed := await database.run(credentials.reseal):
+            logger.info("sealed the tokens of %d users with the newest TOKEN_KEY", resealed)
     except DatabaseError as error:
         logger.warning("what is too old could not be deleted (%s): it will be next time", error)
     if deleted:

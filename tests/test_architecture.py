@@ -92,7 +92,7 @@ RULES = (
     Rule("realtime.notes", engine("events", "gaps", "merge", "models", "product", "snapshot")),
     Rule("realtime.rendezvous", never=(*IO, *CLOCKS)),
     Rule("realtime.leases", engine("clock", "events", "gaps", "models", "rendezvous", "sql"), ("django",)),
-    Rule("realtime.retention", engine("clock", "config", "database", "models", "product"), ("django",)),
+    Rule("realtime.retention", engine("clock", "config", "credentials", "database", "models", "product"), ("django",)),
     Rule(
         "realtime.credentials",
         engine("appsync.auth", "clock", "config", "database", "models", "upstream.credentials", "upstream.http"),
@@ -153,7 +153,7 @@ RULES = (
     Rule("realtime.probe_server", engine("probes"), ("h11",)),
     Rule(
         "realtime.doctor",
-        (*UPSTREAM, *engine("clock", "models", "snapshot")),
+        (*UPSTREAM, *engine("clock", "credentials", "models", "snapshot")),
         ("django", "httpx", "msgspec", "redis"),
     ),
     Rule("realtime.admin", engine("clock", "models"), ("django",)),

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, MultiFernet
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
 
@@ -93,3 +93,79 @@ async def test_a_database_that_does_not_answer_is_no_refusal(vault, monkeypatch)
     monkeypatch.setattr(vault, "read", away)
     with pytest.raises(TokenUnavailable, match="no route"):
         await vault.load()
+
+
+# ── Rotating the key ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def keys(monkeypatch):
+    """Sets the keys that are configured from now on, the newest first; gives two of them."""
+    known = config.load()
+
+    def configure(*token_keys):
+        monkeypatch.setattr(config, "load", lambda: dataclasses.replace(known, token_keys=token_keys))
+
+    configure.old, configure.new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    configure(configure.old)
+    return configure
+
+
+@pytest.fixture
+def signed_in(transactional_db, keys, monkeypatch):
+    """Five users whose tokens the old key sealed; two rows are read at a time."""
+    monkeypatch.setattr(credentials, "BATCH", 2)
+    users = [get_user_model().objects.create_user(f"user-{n}", subject=f"sub-{n}") for n in range(5)]
+    for user in users:
+        credentials.store(user.pk, TOKENS)
+    return users
+
+
+def test_a_key_is_rotated_without_anybody_signing_in_again(keys, signed_in):
+    keys(keys.new, keys.old)
+    assert credentials.seals() == {"older": 5}
+    assert DatabaseVault.read(signed_in[0].pk).id_token == "id-token"
+    assert credentials.reseal() == 5
+    assert credentials.seals() == {"newest": 5}
+    keys(keys.new)
+    assert credentials.seals() == {"newest": 5}
+    assert {DatabaseVault.read(user.pk) for user in signed_in} == {dataclasses.replace(TOKENS, generation=1)}
+
+
+def test_what_is_sealed_with_the_newest_key_is_left_as_it_is(keys, signed_in):
+    keys(keys.new, keys.old)
+    credentials.store(signed_in[0].pk, TOKENS)
+    before = Credential.objects.get(user=signed_in[0]).sealed
+    assert credentials.reseal() == 4
+    assert Credential.objects.get(user=signed_in[0]).sealed == before
+    assert credentials.reseal() == 0
+
+
+def test_one_key_alone_has_nothing_to_reseal(keys, signed_in, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert credentials.reseal() == 0
+
+
+def test_what_no_key_opens_is_counted_and_left_for_the_key_to_come_back(keys, signed_in):
+    keys(keys.new, Fernet.generate_key().decode())
+    assert credentials.seals() == {"lost": 5}
+    assert credentials.reseal() == 0
+    keys(keys.new, keys.old)
+    assert credentials.reseal() == 5
+
+
+def test_a_refresh_that_comes_between_is_not_undone(keys, signed_in, monkeypatch):
+    """While the first row is sealed anew, a worker stores fresh tokens there."""
+    keys(keys.new, keys.old)
+    rotate = MultiFernet.rotate
+    fresh = dataclasses.replace(TOKENS, id_token="fresh")
+
+    def meanwhile(multi, sealed):
+        if DatabaseVault.read(signed_in[0].pk).id_token != "fresh":
+            credentials.store(signed_in[0].pk, fresh)
+        return rotate(multi, sealed)
+
+    monkeypatch.setattr(MultiFernet, "rotate", meanwhile)
+    assert credentials.reseal() == 4
+    assert DatabaseVault.read(signed_in[0].pk).id_token == "fresh"
+    assert credentials.seals() == {"newest": 5}

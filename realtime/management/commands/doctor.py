@@ -24,7 +24,7 @@ MARKS = {"ok": "ok      ", "warning": "warning ", "failed": "FAILED  ", "skipped
 
 
 class Command(ExampleCommand):
-    help = "Check settings, stores, worker, names, TLS, clock, sign-in, subscribing and snapshot; a remedy for each."
+    help = "Check settings, stores, keys, worker, names, TLS, clock, sign-in, subscribing, snapshot; a remedy for each."
     examples = """\
   manage.py doctor
   manage.py doctor --user viewer       as this user, with the tokens of the last sign-in
@@ -46,6 +46,7 @@ class Command(ExampleCommand):
     def _findings(self, options: dict[str, Any]) -> Iterator[Finding]:
         yield from doctor.settings_findings()
         yield doctor.database_finding()
+        yield doctor.tokens_finding()
         yield doctor.worker_finding()
         yield asyncio.run(self._valkey())
         try:

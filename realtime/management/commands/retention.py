@@ -1,4 +1,4 @@
-"""`manage.py retention`: delete what is older than its limit, now."""
+"""`manage.py retention`: the hourly round of a worker, now."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import CommandParser
 
-from realtime import config, product
+from realtime import config, credentials, product
 from realtime.clock import now_us
 from realtime.management.base import ExampleCommand
 from realtime.retention import delete_batch
@@ -18,7 +18,8 @@ from realtime.retention import delete_batch
 class Command(ExampleCommand):
     help = (
         "Deletes feed entries, timelines and diagnostics that are older than their limit (RETENTION_…), and "
-        "sign-in sessions that have ended. Workers do the former each hour."
+        "sign-in sessions that have ended; seals with the newest TOKEN_KEY the tokens that an older one sealed. "
+        "Workers do all but the sessions each hour."
     )
     examples = """\
   manage.py retention
@@ -34,9 +35,12 @@ class Command(ExampleCommand):
             deleted.update(batch)
             self.stderr.write(f"{deleted.total()} deleted so far")
         call_command("clearsessions")
+        resealed = credentials.reseal()
         if options["json"]:
-            self.stdout.write(json.dumps(deleted))
-        else:
-            for what, count in deleted.items():
-                self.stdout.write(f"{count} {what}")
-            self.stdout.write("done")
+            self.stdout.write(json.dumps({**deleted, "tokens sealed anew": resealed}))
+            return
+        for what, count in deleted.items():
+            self.stdout.write(f"{count} {what}")
+        if resealed:
+            self.stdout.write(f"{resealed} users' tokens sealed with the newest TOKEN_KEY")
+        self.stdout.write("done")

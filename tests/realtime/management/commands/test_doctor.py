@@ -1,9 +1,11 @@
 """Each check finds what is wrong, and says what to do."""
 
+from collections import Counter
+
 import httpx
 import pytest
 
-from realtime import doctor
+from realtime import credentials, doctor
 from realtime.appsync.auth import ApiKey, Token
 from realtime.appsync.endpoint import derive
 from realtime.models import Worker
@@ -74,6 +76,21 @@ def test_the_worker_must_have_shown_itself_lately():
     row.beat = 10**18
     row.save()
     assert doctor.worker_finding().verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    ("seals", "verdict", "says"),
+    [
+        (Counter(newest=3), "ok", "all 3"),
+        (Counter(), "ok", "all 0"),
+        (Counter(newest=1, older=2), "warning", "2 of 3 users' tokens still need an older"),
+        (Counter(newest=1, older=2, lost=4), "warning", "4 of 7 users' tokens were sealed with a key"),
+    ],
+)
+def test_it_is_told_when_an_old_key_may_be_dropped(seals, verdict, says, monkeypatch):
+    monkeypatch.setattr(credentials, "seals", lambda: seals)
+    finding = doctor.tokens_finding()
+    assert (finding.verdict, says in finding.seen, bool(finding.remedy)) == (verdict, True, verdict != "ok")
 
 
 async def test_a_name_that_does_not_exist_is_found_out():
