@@ -1,17 +1,20 @@
 """Writes from upstream: copies and snapshots become fields, timelines, visibility, and drafts for the feed.
 
-Every fact goes through one fold, in memory, over rows that are locked in the order of their keys; then a handful of
-set-based statements write what came of it. Recording is de-duplicated, delivery is not: each copy makes a draft,
-because the backend decides, user by user, who hears what. A draft of a fact that lost carries the value that won, so
-that whoever applies it ends where the database is.
+Every fact goes through one fold, in memory, over fields whose entities are locked; then a handful of set-based
+statements write what came of it. Recording is de-duplicated, delivery is not: each copy makes a draft, because the
+backend decides, user by user, who hears what. A draft of a fact that lost carries the value that won, so that whoever
+applies it ends where the database is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
-from dashboard import drafts, snapshots, standing, tables
+from dashboard import drafts, standing, tables
 from dashboard.fold import FieldKey, Fold
+from dashboard.snapshots import Told, entities
+from realtime import sql
 from realtime.clock import to_us
 from realtime.events import Copy, Recording
 from realtime.snapshot import Snapshot
@@ -36,6 +39,12 @@ class FieldRecorder:
     def __init__(self, *, asks: bool) -> None:
         self._asks = asks
 
+    def lock(self, copies: Sequence[Copy], snapshots: Sequence[Snapshot]) -> None:
+        """As realtime.product.Recorder.lock."""
+        sql.lock_names(
+            chain((copy.key for copy in copies), (key for snapshot in snapshots for key in entities(snapshot)))
+        )
+
     def record(self, copies: Sequence[Copy], now: int) -> Recording:
         """As realtime.product.Recorder.record."""
         recording = Recording()
@@ -51,7 +60,7 @@ class FieldRecorder:
         """As realtime.product.Recorder.reconcile."""
         recording = Recording()
         as_of = _credible(to_us(snapshot.as_of), now)
-        told = snapshots.entities(snapshot)
+        told = entities(snapshot)
         came, went = standing.follow(user_id, snapshot, told, as_of)
         fold = _settle(told, as_of, snapshot.asked, now)
         _write(fold, recording)
@@ -97,7 +106,7 @@ def _record_part(copies: Sequence[Copy], recording: Recording, now: int, *, asks
     granted = standing.grant(timely)
     fields = {(copy.key, name) for copy in timely for name, _ in copy.fields}
     fields |= tables.fields_of(key for _, key in granted.fresh)
-    fold = Fold(now, tables.lock(fields))
+    fold = Fold(now, tables.known(fields))
     whole = _names_by_key(fields)
     seen = iter(granted.seen)
     for copy in copies:
@@ -181,9 +190,9 @@ def _credible(as_of: int, now: int) -> int:
     return as_of if as_of <= now + FUTURE else now
 
 
-def _settle(told: dict[str, snapshots.Told], as_of: int, asked: int | None, now: int) -> Fold:
+def _settle(told: dict[str, Told], as_of: int, asked: int | None, now: int) -> Fold:
     """Fold a snapshot in. What it knows no better, because an event has overtaken it, is no refusal."""
-    fold = Fold(now, tables.lock((key, name) for key, entity in told.items() for name in entity.fields))
+    fold = Fold(now, tables.known((key, name) for key, entity in told.items() for name in entity.fields))
     for key, entity in told.items():
         for name, text in entity.fields.items():
             time = fold.time_to_decide((key, name), as_of, asked)

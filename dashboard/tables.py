@@ -40,13 +40,13 @@ REFUSED: dict[str, sql.Kind] = {
 COLUMNS = ", ".join(FIELD)
 
 
-def lock(wanted: Iterable[FieldKey]) -> dict[FieldKey, Known]:
-    """Return what is known of these fields, their rows locked in the order of their keys."""
+def known(wanted: Iterable[FieldKey]) -> dict[FieldKey, Known]:
+    """Return what is known of these fields. Their entities are locked, so it holds until the transaction ends."""
     asked = sql.rows({"key": "text", "name": "text"})
     columns = ", ".join(f"known.{column}" for column in FIELD)
     rows = sql.fetch(
         f"SELECT {columns} FROM dashboard_field AS known JOIN {asked} AS asked "
-        f"ON known.key = asked.key AND known.name = asked.name ORDER BY known.key, known.name{sql.lock_rows('known')}",
+        "ON known.key = asked.key AND known.name = asked.name",
         sorted(set(wanted)),
     )
     return {
@@ -92,12 +92,11 @@ def write(fold: Fold) -> tuple[int, int]:
 
 
 def _write_fields(fold: Fold) -> None:
-    """Write the fields that were touched. The WHERE guards against a row that another worker made meanwhile."""
+    """Write the fields that were touched."""
     sets = ", ".join(f"{column} = excluded.{column}" for column in list(FIELD)[2:])
     sql.execute(
         f"INSERT INTO dashboard_field ({COLUMNS}) SELECT {COLUMNS} FROM {sql.rows(FIELD)} AS new WHERE true "
-        f"ON CONFLICT (key, name) DO UPDATE SET {sets} WHERE excluded.time > dashboard_field.time "
-        "OR (excluded.time = dashboard_field.time AND excluded.tie >= dashboard_field.tie)",
+        f"ON CONFLICT (key, name) DO UPDATE SET {sets}",
         [
             (key, name, k.value, k.time, k.tie, k.sourced, k.changed_at, k.confirmed_at, k.heard_at, k.recorded_at)
             for (key, name), k in sorted(fold.known.items(), key=lambda item: item[0])

@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 from django.db import InterfaceError, OperationalError, transaction
 
-from realtime import documents, feed, metrics
+from realtime import documents, feed, metrics, sql
 from realtime.clock import now_us
 from realtime.database import DatabaseThread
 from realtime.decoding import Fact, Undecodable, decode, fact_of
 from realtime.events import Copy, Entry, Recording
 from realtime.leases import Fenced
-from realtime.notes import Note, Unreadable
+from realtime.notes import Backfill, Note, Unreadable
 from realtime.product import Recorder
 
 logger = logging.getLogger("realtime.bridge")
@@ -231,8 +231,9 @@ class Bridge:
     def transact(self, batch: Sequence[RawCopy | Pending]) -> Written:
         """Decode, record and append, in one transaction, in the database thread.
 
-        What it writes has moments of its own, one after the other: of two notes of a link the later one wins, and
-        "recorded since" means the same to a backfill as to what was recorded before and after it.
+        What it writes has moments of its own, one after the other, by the database's clock and from behind the locks:
+        of two notes of a link the later one wins, and "recorded since" means the same to a backfill as to what was
+        recorded before and after it, also by other workers.
         """
         raws = [item for item in batch if isinstance(item, RawCopy)]
         copies, spoiled = _decode(raws)
@@ -241,7 +242,8 @@ class Bridge:
         notes += [item.note for item in batch if isinstance(item, Pending)]
         with transaction.atomic():
             self._hold({item.link_id for item in batch if item.link_id is not None})
-            now = self._next_moment()
+            self._recorder.lock(copies, [note.snapshot for note in notes if isinstance(note, Backfill)])
+            now = self._first_moment()
             recording = self._recorder.record(copies, now) if copies else Recording()
             for user_id in recording.revoked:
                 self._refuse_tokens(user_id, "the upstream revoked the token: sign in again")
@@ -258,8 +260,12 @@ class Bridge:
         if lost := links - self._owned(links):
             raise _Lost(lost)
 
+    def _first_moment(self) -> int:
+        self._moment = max(sql.now_us(), self._moment + 1)
+        return self._moment
+
     def _next_moment(self) -> int:
-        self._moment = max(now_us(), self._moment + 1)
+        self._moment += 1
         return self._moment
 
 

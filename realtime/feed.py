@@ -97,13 +97,17 @@ def unrelayed(older_than: int, limit: int) -> list[tuple[str, str, int, int]]:
 
 
 def mark_relayed(done: Mapping[tuple[str, str], int]) -> None:
-    """Note how far topics, given as (name, epoch), are in their streams."""
-    rows = [(name, epoch, offset) for (name, epoch), offset in sorted(done.items())]
+    """Note how far topics, given as (name, epoch), are in their streams.
+
+    They are locked in the order of their names, as by ``append``.
+    """
+    rows = [(name, epoch, offset) for (name, epoch), offset in done.items()]
     source = sql.rows({"name": "text", "epoch": "text", "done": "bigint"})
     sql.execute(
-        f"UPDATE realtime_topic SET relayed = new.done FROM {source} AS new "
-        "WHERE realtime_topic.name = new.name AND realtime_topic.epoch = new.epoch "
-        "AND realtime_topic.relayed < new.done",
+        "UPDATE realtime_topic SET relayed = behind.done FROM ("
+        f"SELECT topic.name, new.done FROM realtime_topic AS topic JOIN {source} AS new "
+        "ON topic.name = new.name AND topic.epoch = new.epoch AND topic.relayed < new.done "
+        f"ORDER BY topic.name{sql.lock_rows('topic')}) AS behind WHERE realtime_topic.name = behind.name",
         rows,
     )
 

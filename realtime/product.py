@@ -12,7 +12,14 @@ from realtime.snapshot import Snapshot
 
 
 class Recorder(Protocol):
-    """Writes what arrives from upstream. Both methods run inside the caller's transaction, in a database thread."""
+    """Writes what arrives from upstream. Its methods run inside the caller's transaction, in a database thread."""
+
+    def lock(self, copies: Sequence[Copy], snapshots: Sequence[Snapshot]) -> None:
+        """Keep other workers from recording what these tell of, until the transaction ends.
+
+        Called once, before anything else is recorded and before the moment of recording is taken: so of two that
+        record the same, the later one sees what the earlier one wrote, and has the later moment.
+        """
 
     def record(self, copies: Sequence[Copy], now: int) -> Recording:
         """Record a batch of copies by the merge rule; one draft for each copy, in their order.

@@ -6,12 +6,15 @@ copies a second; a VALUES list costs several times as much, because the driver b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
+from zlib import crc32
 
 import msgspec
 from django.db import connection
+
+from realtime import clock
 
 Kind = Literal["text", "bigint", "boolean"]
 
@@ -69,11 +72,41 @@ def select(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
+NAME_LOCKS = 64
+"""Locks that names share: PostgreSQL has room for some thousands in all, and a snapshot may name as many entities."""
+
+_CLASS = 0x464C
+"""Sets our locks apart from others that somebody may take in the same database."""
+
+
+def lock_names(names: Iterable[str]) -> None:
+    """Let no other transaction that locks one of these names go on until this one has ended.
+
+    They need not name rows, so this holds for rows that are yet to be made. The locks are taken in one order, by one
+    statement: lock all names of a transaction at once, or two can wait for each other. SQLite's transaction holds the
+    whole file already.
+    """
+    if connection.vendor == "postgresql":
+        slots = sorted({crc32(name.encode()) % NAME_LOCKS for name in names})
+        select(f"SELECT pg_advisory_xact_lock({_CLASS}, slot) FROM unnest(%s::int[]) AS slot", slots)
+
+
+def now_us() -> int:
+    """Return the time in microseconds by the clock that all who write to the database have in common."""
+    if connection.vendor != "postgresql":
+        return clock.now_us()
+    ((now,),) = select("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+    return int(now)
+
+
 def lock_rows(table: str) -> str:
     """Return the clause that locks the rows of a selected table; SQLite's transaction holds the whole file."""
     return f" FOR UPDATE OF {table}" if connection.vendor == "postgresql" else ""
 
 
 def hold_rows(table: str) -> str:
-    """Return the clause that keeps others from changing the rows of a selected table, and lets them read."""
+    """Return the clause that keeps others from changing the rows of a selected table, and lets them read.
+
+    SQLite's transaction holds the whole file.
+    """
     return f" FOR SHARE OF {table}" if connection.vendor == "postgresql" else ""

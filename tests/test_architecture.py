@@ -77,7 +77,7 @@ RULES = (
     Rule("realtime.valkey", engine("config"), ("redis",)),
     Rule("realtime.product", engine("config", "events", "snapshot")),
     Rule("realtime.models", others=("django",)),
-    Rule("realtime.sql", others=("django", "msgspec")),
+    Rule("realtime.sql", engine("clock"), ("django", "msgspec")),
     Rule("realtime.database", others=("django",)),
     # Stores.
     Rule("realtime.groups", engine("events")),
@@ -103,7 +103,7 @@ RULES = (
         "realtime.bridge",
         (
             *engine("clock", "database", "decoding", "documents", "events", "feed", "leases", "metrics", "notes"),
-            *engine("product"),
+            *engine("product", "sql"),
         ),
         ("django",),
     ),
@@ -175,7 +175,7 @@ RULES = (
     Rule("dashboard.snapshots", engine("clock", "merge", "snapshot"), never=(*IO, *CLOCKS)),
     Rule("dashboard.tables", ("dashboard.fold", "dashboard.models", *engine("sql"))),
     Rule("dashboard.standing", ("dashboard.models", *engine("events", "snapshot", "sql")), ("django", "msgspec")),
-    Rule("dashboard.recording", ("dashboard.*", *engine("clock", "events", "snapshot"))),
+    Rule("dashboard.recording", ("dashboard.*", *engine("clock", "events", "snapshot", "sql"))),
     Rule("dashboard.product", ("dashboard.*", *engine("config"))),
     Rule(
         "dashboard*",

@@ -49,7 +49,7 @@ class Fleet(RuleBasedStateMachine):
         self.atomic = transaction.atomic()
         self.atomic.__enter__()
         self.clock = ManualClock()
-        self.patch = mock.patch("realtime.bridge.now_us", self.clock.tick)
+        self.patch = mock.patch("realtime.sql.now_us", self.clock.tick)
         self.patch.start()
         self.model = FleetModel(self.clock)
         self.added = 0
