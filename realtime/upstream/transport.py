@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -25,6 +26,9 @@ They find a half-open connection long before the service's 300 s do.
 """
 
 CLOSE_TIMEOUT = 3.0
+
+frames_logger = logging.getLogger("realtime.upstream.frames")
+frames_logger.setLevel(logging.INFO)  # what the library says below that holds headers and frames: the credentials
 
 
 class TransportError(Exception):
@@ -78,6 +82,7 @@ class WebSocketTransport:
                 ping_interval=None,
                 close_timeout=CLOSE_TIMEOUT,
                 proxy=None,
+                logger=frames_logger,
             )
         except InvalidStatus as error:
             raise _refused(error) from None

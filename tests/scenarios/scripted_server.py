@@ -11,7 +11,7 @@ import json
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from realtime.upstream.transport import WebSocketTransport
+from realtime.upstream.transport import WebSocketTransport, frames_logger
 from tests.fakes import FakeService
 
 
@@ -75,7 +75,7 @@ class Peer(asyncio.Protocol):
         self._script = script
         self._news = asyncio.Event()
         self._cut = False
-        self._protocol = ServerProtocol(select_subprotocol=lambda _, offered: offered[0])
+        self._protocol = ServerProtocol(select_subprotocol=lambda _, offered: offered[0], logger=frames_logger)
 
     # ── What the steps do ────────────────────────────────────────────────────────────────────────────────────
 
