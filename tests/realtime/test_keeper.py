@@ -29,10 +29,11 @@ DEADLINE = 10
 
 
 class Provider:
-    """Answers with what ``devices`` holds, or raises what is in ``failures`` first."""
+    """Answers with what ``devices`` holds, once, if ``later`` says what holds then; or raises ``failures`` first."""
 
     def __init__(self):
         self.devices = []
+        self.later = None
         self.failures = []
         self.asked = 0
         self.answering = asyncio.Event()
@@ -49,6 +50,8 @@ class Provider:
             "organizations": [{"orgId": "org", "role": "Viewer"}],
             "devices": self.devices,
         }
+        if self.later is not None:
+            self.devices, self.later = self.later, None
         return msgspec.convert(body, Snapshot)
 
 
@@ -170,7 +173,7 @@ async def test_a_window_in_which_nothing_happened_says_so(upstream):
     assert (await upstream.gaps())[1] == ("", "connection lost", "nothing-missed")
 
 
-async def test_a_window_begins_at_the_last_frame_that_was_heard_and_not_when_the_loss_was_noticed(upstream, database):
+async def test_b50_a_window_begins_at_the_last_frame_heard_and_not_when_the_loss_was_noticed(upstream, database):
     await upstream.open()
     upstream.be(State.BACKOFF, "connection lost", silent_for=40.0)
     await upstream.until("open")
@@ -180,7 +183,7 @@ async def test_a_window_begins_at_the_last_frame_that_was_heard_and_not_when_the
     assert not (await database.run(Link.objects.get)).live
 
 
-async def test_one_window_spans_all_attempts_until_the_link_is_back(upstream):
+async def test_b50_one_window_spans_all_attempts_until_the_link_is_back(upstream):
     await upstream.open()
     for state in (State.BACKOFF, State.CONNECTING, State.BACKOFF, State.CONNECTING, State.AUTHENTICATING):
         upstream.be(state)
@@ -188,6 +191,16 @@ async def test_one_window_spans_all_attempts_until_the_link_is_back(upstream):
     upstream.be(State.OPEN)
     await upstream.until("nothing-missed")
     assert len(await upstream.gaps()) == 2
+
+
+async def test_b29_what_is_lost_between_a_success_and_its_settling_is_found_by_the_second_snapshot(upstream):
+    upstream.provider.devices = [{"orgId": "org", "deviceId": "d1", "online": True}]
+    await upstream.open()
+    upstream.be(State.BACKOFF, "connection lost")
+    upstream.provider.later = [{"orgId": "org", "deviceId": "d1", "online": False}]
+    upstream.be(State.OPEN)
+    await upstream.until("repaired", 2)
+    assert (await upstream.gaps())[1] == ("", "connection lost", "repaired")
 
 
 async def test_a_loss_during_the_repair_keeps_the_window_open(upstream):
