@@ -20,7 +20,14 @@ from urllib.parse import urlencode
 
 from realtime.appsync.auth import CONNECT_BODY, Authorization, Request, query, subprotocol, without_host
 from realtime.appsync.endpoint import Endpoint
-from realtime.appsync.exceptions import AppSyncError, ConnectionLost, RemoteError, RequestTimeout, ServiceFault
+from realtime.appsync.exceptions import (
+    AppSyncError,
+    ConnectionLost,
+    RemoteError,
+    RequestTimeout,
+    ServiceFault,
+    Throttled,
+)
 from realtime.appsync.publishing import Outcome, outcome_of
 from realtime.appsync.states import SESSION, SUBSCRIPTION, SessionState, SubscriptionState
 
@@ -101,6 +108,7 @@ class _Subscription:
     state: SubscriptionState
     deadline: float | None
     unsubscribe_wanted: bool = False
+    unsubscribes: int = 0
     given_up: bool = False
 
 
@@ -210,7 +218,10 @@ class Session(ABC):
         """End the requests whose time is up."""
         for ident, subscription in list(self._subscriptions.items()):
             if subscription.deadline is not None and subscription.deadline <= now:
-                self._move(ident, "timeout", now, RequestTimeout("no answer to subscribe in time"))
+                if self._may_ask_again(subscription):
+                    self._ask_to_unsubscribe(ident, subscription, now)
+                else:
+                    self._move(ident, "timeout", now, RequestTimeout("no answer to subscribe in time"))
         for ident, publish in list(self._publishes.items()):
             if publish.deadline <= now:
                 self._fail_publish(ident, RequestTimeout("no answer to publish in time"))
@@ -261,7 +272,10 @@ class Session(ABC):
 
     def _failed(self, ident: str | None, error: RemoteError, now: float) -> None:
         """Take an error frame: one with an id ends that request alone, one without ends nothing."""
-        if ident in self._subscriptions:
+        subscription = self._subscriptions.get(ident or "")
+        if subscription is not None:
+            if isinstance(error, Throttled) and self._may_ask_again(subscription):
+                return  # when its wait is over
             self._move(ident or "", "refused", now, error)
         elif ident in self._publishes:
             self._fail_publish(ident or "", error)
@@ -286,8 +300,7 @@ class Session(ABC):
         subscription.state, subscription.deadline = after, None
         subscription.given_up = given_up or after is SubscriptionState.TIMED_OUT
         if after is SubscriptionState.UNSUBSCRIBING:
-            subscription.deadline = now + self._timeout
-            self._outgoing.append(self._unsubscribe_frame(ident))
+            self._ask_to_unsubscribe(ident, subscription, now)
         elif after is SubscriptionState.LIVE and subscription.unsubscribe_wanted:
             self._move(ident, "unsubscribe", now)
             return
@@ -296,6 +309,17 @@ class Session(ABC):
         if not given_up:
             shown = None if after is SubscriptionState.UNSUBSCRIBED else error
             self._events.append(SubscriptionChanged(ident, subscription.target, after, shown))
+
+    def _ask_to_unsubscribe(self, ident: str, subscription: _Subscription, now: float) -> None:
+        subscription.unsubscribes += 1
+        subscription.deadline = now + self._timeout
+        self._outgoing.append(self._unsubscribe_frame(ident))
+
+    @staticmethod
+    def _may_ask_again(subscription: _Subscription) -> bool:
+        return (
+            subscription.state is SubscriptionState.UNSUBSCRIBING and subscription.unsubscribes < UNSUBSCRIBE_ATTEMPTS
+        )
 
     def _enter(self, trigger: str) -> None:
         after = SESSION[self._state].get(trigger)
@@ -307,6 +331,10 @@ class Session(ABC):
         if self._state is not SessionState.OPEN:
             raise RuntimeError(f"the session is {self._state.value}: wait for Accepted")
 
+
+UNSUBSCRIBE_ATTEMPTS = 3
+"""How often an unsubscribe is sent that is throttled or not answered. One that is forgotten stays live at the service:
+it sends data for nobody, and counts towards the most that a connection may have."""
 
 CONNECTION_INIT = '{"type":"connection_init"}'
 

@@ -67,4 +67,5 @@ SUBSCRIPTION: dict[SubscriptionState, dict[str, SubscriptionState]] = {
     _S.LOST: {},
 }
 """Each dialect maps its frames to these: ``accepted`` is subscribe_success or start_ack, ``refused`` an error with the
-subscription's id, ``ended`` unsubscribe_success or complete."""
+subscription's id, ``ended`` unsubscribe_success or complete. ``timeout`` is the last one: an unsubscribe that is
+throttled or not answered is first sent again."""

@@ -21,6 +21,7 @@ from realtime.appsync.exceptions import (
 from realtime.appsync.publishing import MAX_EVENT_BYTES, Outcome
 from realtime.appsync.session import (
     DEFAULT_CONNECTION_TIMEOUT,
+    UNSUBSCRIBE_ATTEMPTS,
     Accepted,
     Data,
     Published,
@@ -331,9 +332,39 @@ def test_b60_an_unsubscribe_that_fails_is_over_all_the_same(talk, answer):
     if answer:
         talk.hear(type=answer, id=ident, errors=[{"errorType": "UnknownOperationError"}])
     else:
-        talk.session.handle_timer(10.0)
+        for _ in range(UNSUBSCRIBE_ATTEMPTS):
+            talk.session.handle_timer(talk.session.next_deadline())
     assert talk.told(SubscriptionChanged)[-1] == SubscriptionChanged(ident, "/ns/a", SubscriptionState.UNSUBSCRIBED)
     assert talk.session._subscriptions == {}
+
+
+@pytest.mark.parametrize("throttled", [True, False])
+@pytest.mark.feature("S0.6")
+def test_b60_an_unsubscribe_that_is_throttled_or_not_answered_is_sent_again_after_its_wait(talk, throttled):
+    """Forgotten, it would stay live at the service and count towards the most that a connection may have."""
+    ident = talk.live("/ns/a")
+    talk.session.unsubscribe(ident, 0.0)
+    talk.sent(), talk.events()
+    for attempt in range(1, UNSUBSCRIBE_ATTEMPTS):
+        if throttled:
+            talk.hear(type="unsubscribe_error", id=ident, errors=[{"errorType": "LimitExceededError"}])
+        assert (talk.sent(), talk.events(), talk.session.next_deadline()) == ([], [], 10.0 * attempt)
+        talk.session.handle_timer(10.0 * attempt)
+        assert talk.sent() == [{"type": "unsubscribe", "id": ident}]
+    talk.hear(type="unsubscribe_success", id=ident)
+    assert [change.state for change in talk.events()] == [SubscriptionState.UNSUBSCRIBED]
+    assert talk.session.next_deadline() is None
+
+
+def test_a_late_success_of_a_subscribe_that_was_given_up_is_unsubscribed(talk):
+    ident = talk.subscribe("/ns/a")
+    talk.session.handle_timer(10.0)
+    talk.sent(), talk.events()
+    talk.session.unsubscribe(ident, 11.0)
+    talk.hear(type="data", id=ident, event="1")
+    assert (talk.sent(), talk.events()) == ([], [])
+    talk.hear(12.0, type="subscribe_success", id=ident)
+    assert talk.sent() == [{"type": "unsubscribe", "id": ident}]
 
 
 @pytest.mark.feature("S0.2")
