@@ -191,7 +191,7 @@ async def test_a_connection_that_the_service_refuses_has_sent_nothing(sending):
 
 
 @pytest.mark.parametrize("silent", ["dial", "ack"])
-async def test_b7_a_connection_that_is_never_accepted_is_given_up(sending, silent):
+async def test_b07_a_connection_that_is_never_accepted_is_given_up(sending, silent):
     sending.transport.script = [HANGS if silent == "dial" else FakeSocket()]
     publishing = sending.start()
     await sending.clock.advance(CONNECT_TIMEOUT)
@@ -232,7 +232,7 @@ async def test_who_gives_up_waiting_writes_nothing_later_and_disturbs_nobody(sen
     assert len(sending.transport.sockets) == 1
 
 
-async def test_b63_a_close_ends_every_publish_by_what_is_known_of_it(sending):
+async def test_b63_b64_a_close_ends_every_publish_by_what_is_known_of_it(sending):
     await sending.publish()
     sending.service.publish_script = [HANGS]
     written, waiting = sending.start("2"), sending.start("3")

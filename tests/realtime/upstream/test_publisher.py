@@ -213,7 +213,7 @@ async def test_a_publish_refused_for_a_token_that_can_not_be_renewed_has_failed(
     assert await publishing.run("1") == [Outcome("failed", "UnauthorizedException")]
 
 
-async def test_b6_without_credentials_nothing_is_sent():
+async def test_b06_without_credentials_nothing_is_sent():
     publishing = Publishing(credentials=FakeCredentials(TokenRefused("sign in again")))
     assert await publishing.run("1") == [Outcome("not sent", "TokenRefused", "sign in again")]
     publishing = Publishing(credentials=FakeCredentials(TokenUnavailable("issuer down")))
