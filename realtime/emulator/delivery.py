@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from realtime.emulator.api import Api
-from realtime.emulator.faults import SHUFFLE_HOLD, Kind
+from realtime.emulator.faults import SHUFFLE_HOLD, Fault, Kind
 from realtime.emulator.websocket import WebSocket
 
 
@@ -46,6 +46,9 @@ class Delivery:
             self._held = frame
             self._loop.call_later(SHUFFLE_HOLD / 1000, self._release)
             return
+        if fault := self._match("late", frame):
+            self._loop.call_later(fault.delay / 1000, self._write, frame)
+            return
         self._write(frame)
         if self._hit("duplicate", frame):
             self._write(frame)
@@ -59,14 +62,16 @@ class Delivery:
             ("lose", lambda *_: True),
         )
         for kind, loses in checks:
-            fault = self._api.faults.match(kind, sub=self._sub, connection=self._connection, channel=frame.channel)
+            fault = self._match(kind, frame)
             if fault is not None and loses(fault.delay, fault.limit):
                 return True
         return False
 
     def _hit(self, kind: Kind, frame: DataFrame) -> bool:
-        about = {"sub": self._sub, "connection": self._connection, "channel": frame.channel}
-        return self._api.faults.match(kind, **about) is not None
+        return self._match(kind, frame) is not None
+
+    def _match(self, kind: Kind, frame: DataFrame) -> Fault | None:
+        return self._api.faults.match(kind, sub=self._sub, connection=self._connection, channel=frame.channel)
 
     def _release(self) -> None:
         if self._held is not None:

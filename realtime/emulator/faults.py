@@ -42,6 +42,7 @@ Kind = Literal[
     "oversize",  # do not deliver what is longer than `limit` bytes
     "duplicate",  # deliver twice
     "shuffle",  # deliver after the next one
+    "late",  # deliver `delay` ms later, and what comes meanwhile before it
     "array-event",  # an array of one string where clients expect the string
     "error-object",  # GraphQL: an object where `errors` should be an array
     "settle",  # lose what is published in the first `delay` ms after a subscription was accepted
