@@ -8,7 +8,7 @@ applies it ends where the database is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 
 from dashboard import drafts, standing, tables
@@ -55,6 +55,10 @@ class FieldRecorder:
     def organizations(self, user_id: int) -> list[str]:
         """As realtime.product.Recorder.organizations."""
         return standing.organizations(user_id)
+
+    def visible(self, user_id: int, keys: Collection[str]) -> set[str]:
+        """As realtime.product.Recorder.visible."""
+        return standing.visible(user_id, keys)
 
     def reconcile(self, user_id: int, snapshot: Snapshot, since: int, now: int) -> Recording:
         """As realtime.product.Recorder.reconcile."""

@@ -6,7 +6,7 @@ what there is in all. Neither brings back what has ended, unless it is younger t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -31,6 +31,13 @@ def organization_of(key: str) -> str:
     """Return the organisation in an entity's key; a user's own entity has none."""
     kind, _, rest = key.partition("/")
     return "" if kind == "user" else rest.partition("/")[0]
+
+
+def visible(user_id: int, keys: Collection[str]) -> set[str]:
+    """Return those of the keys that this user may be told of by a source that grants nothing."""
+    subject = User.objects.values_list("subject", flat=True).get(pk=user_id)
+    living = Visibility.objects.filter(user_id=user_id, ended_at=None, key__in=list(keys))
+    return {key for key in keys if _is_personal(key, subject)} | set(living.values_list("key", flat=True))
 
 
 @dataclass(slots=True)
@@ -136,8 +143,7 @@ class _View:
 
     def _is_about_its_user(self, copy: Copy) -> bool:
         """A person hears of the own role and tokens even when belonging nowhere any more."""
-        kind, _, rest = copy.key.partition("/")
-        return kind in ("user", "member") and rest.rpartition("/")[2] == self.subjects.get(copy.user_id)
+        return _is_personal(copy.key, self.subjects.get(copy.user_id))
 
     def _is_member(self, copy: Copy) -> bool:
         place = copy.user_id, organization_of(copy.key)
@@ -148,6 +154,12 @@ class _View:
             self.joined.setdefault(place, copy.effective_time)
             return True
         return self.memberships[place] is None
+
+
+def _is_personal(key: str, subject: str | None) -> bool:
+    """Tell whether an entity is the own role or token of the person with this subject."""
+    kind, _, rest = key.partition("/")
+    return kind in ("user", "member") and rest.rpartition("/")[2] == subject
 
 
 def _ended_by(ended: int | None, as_of: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -36,6 +36,9 @@ class Recorder(Protocol):
 
     def organizations(self, user_id: int) -> list[str]:
         """Return the ids of the organisations that this user is a member of, as recorded."""
+
+    def visible(self, user_id: int, keys: Collection[str]) -> set[str]:
+        """Return those of the keys that tell of what this user may see, as recorded."""
 
 
 class Access(Protocol):

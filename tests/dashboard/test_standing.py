@@ -92,3 +92,11 @@ def test_what_a_copy_showed_after_the_snapshot_was_taken_stays(fleet):
     _, went = standing.follow(fleet.viewer.pk, snapshot(fleet.viewer, LATER - 1, [AURORA]), [CAM], LATER - 1)
     assert ATTIC not in went
     assert access.may_see(fleet.viewer, ATTIC)
+
+
+def test_of_what_a_wider_source_tells_only_what_is_seen_already_or_is_personal_concerns_a_user(fleet):
+    personal = {"member/org-aurora/sub-viewer", "user/sub-viewer"}
+    strangers = {ATTIC, "member/org-aurora/sub-owner", "user/sub-owner"}
+    assert standing.visible(fleet.viewer.pk, {CAM} | personal | strangers) == {CAM} | personal
+    Visibility.objects.filter(user=fleet.viewer, key=CAM).update(ended_at=LATER)
+    assert standing.visible(fleet.viewer.pk, {CAM}) == set()
