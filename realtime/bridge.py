@@ -21,7 +21,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from realtime import documents, feed, metrics, sql
 from realtime.clock import now_us
 from realtime.database import DatabaseThread
-from realtime.decoding import Fact, Undecodable, decode, fact_of
+from realtime.decoding import Fact, Undecodable
 from realtime.events import Copy, Entry, Recording
 from realtime.leases import Fenced
 from realtime.notes import Backfill, Note, Unreadable
@@ -288,25 +288,19 @@ def _decode(raws: Sequence[RawCopy]) -> tuple[list[Copy], list[tuple[RawCopy, st
     """
     copies: list[Copy] = []
     spoiled: list[tuple[RawCopy, str]] = []
-    facts: dict[tuple[str, str, str], list[Fact]] = {}
+    known: dict[tuple[str, str, str], list[Fact]] = {}
     for raw in raws:
         if raw.spoiled:
             spoiled.append((raw, raw.spoiled))
             continue
         event = raw.source, raw.feed, raw.payload
         try:
-            if event not in facts:
-                facts[event] = _facts(*event)
+            if event not in known:
+                known[event] = documents.facts(*event)
         except Undecodable as error:
             spoiled.append((raw, str(error)))
         else:
             copies += [
-                fact.heard(user_id=raw.user_id, received=raw.received, source=raw.source) for fact in facts[event]
+                fact.heard(user_id=raw.user_id, received=raw.received, source=raw.source) for fact in known[event]
             ]
     return copies, spoiled
-
-
-def _facts(source: str, feed_name: str, payload: str) -> list[Fact]:
-    if source == "graphql":
-        return [fact_of(name, event) for name, event in documents.decode(feed_name, payload)]
-    return [fact_of(feed_name, decode(feed_name, payload))]

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from realtime.decoding import UNREADABLE, Undecodable
+from realtime.decoding import UNREADABLE, Fact, Undecodable, fact_of
+from realtime.decoding import decode as decode_events
 from realtime.events import (
     AISettingsChanged,
     ArchiveStateChanged,
@@ -69,12 +70,16 @@ class _TokenRevoke(msgspec.Struct, frozen=True, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One subscription: its name, which is its field in the result, the fields it selects, and what a result tells."""
+    """One subscription: its name, which is its field in the result, the fields it selects, and what a result tells.
+
+    ``feeds`` are those whose events ``tells`` may give.
+    """
 
     name: str
     selection: str
     result: type[Any]
     tells: Callable[[Any], Told]
+    feeds: tuple[str, ...]
 
     def data(self, org_id: str) -> str:
         """Return the JSON text of query and variables for one organisation: what is sent, and signed."""
@@ -132,16 +137,29 @@ def _revoke(revoke: _TokenRevoke) -> Told:
 DOCUMENTS = {
     document.name: document
     for document in (
-        Document("onDeviceState", "orgId deviceId online recording fwUpdateState", _DeviceState, _device),
-        Document("onArchiveState", "orgId archiveId deviceId state progress", _ArchiveState, _archive),
+        Document(
+            "onDeviceState",
+            "orgId deviceId online recording fwUpdateState",
+            _DeviceState,
+            _device,
+            ("device/presenceChanged", "device/recordingStateChanged", "device/firmwareUpdated"),
+        ),
+        Document(
+            "onArchiveState",
+            "orgId archiveId deviceId state progress",
+            _ArchiveState,
+            _archive,
+            ("archive/stateChanged",),
+        ),
         Document(
             "onOrganizationState",
             "orgId licensePhase isFreePlan AIControlSetting",
             _OrganizationState,
             _organization,
+            ("organization/licensePhaseChanged", "organization/planChanged", "organization/aiSettingsChanged"),
         ),
-        Document("onRoleChange", "orgId userId role", _RoleChange, _role),
-        Document("onTokenRevoke", "userId reason", _TokenRevoke, _revoke),
+        Document("onRoleChange", "orgId userId role", _RoleChange, _role, ("roleChanged",)),
+        Document("onTokenRevoke", "userId reason", _TokenRevoke, _revoke, ("tokenRevoked",)),
     )
 }
 
@@ -155,6 +173,12 @@ def subscriptions(org_ids: Iterable[str]) -> dict[str, str]:
     }
 
 
+def told_by(name: str) -> list[tuple[str, str]]:
+    """Return what the subscription ``name`` tells of, as (feed, organisation)."""
+    document, _, org_id = name.partition(" ")
+    return [(feed, org_id) for feed in DOCUMENTS[document].feeds]
+
+
 _decoders = {name: msgspec.json.Decoder(dict[str, document.result | None]) for name, document in DOCUMENTS.items()}  # type: ignore[name-defined]
 
 
@@ -166,3 +190,13 @@ def decode(name: str, payload: str) -> list[tuple[str, Event]]:
         return [] if told is None else list(document.tells(told))
     except UNREADABLE as error:
         raise Undecodable(str(error)) from error
+
+
+def facts(dialect: str, name: str, payload: str) -> list[Fact]:
+    """Return what a payload says that came through ``dialect`` under this name: a feed's, or a subscription's.
+
+    Raises Undecodable.
+    """
+    if dialect == "graphql":
+        return [fact_of(feed, event) for feed, event in decode(name, payload)]
+    return [fact_of(name, decode_events(name, payload))]

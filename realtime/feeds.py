@@ -138,6 +138,12 @@ FEEDS: tuple[Feed, ...] = (
 BY_NAME = {feed.name: feed for feed in FEEDS}
 
 
+def organization_of(key: str) -> str:
+    """Return the organisation in an entity's key; a user's own entity has none."""
+    kind, _, rest = key.partition("/")
+    return "" if kind == "user" else rest.partition("/")[0]
+
+
 def channels(root: str, subject: str) -> dict[str, str]:
     """Return feed name → channel of one user, for every feed."""
     return {feed.name: f"/{root}/user/{subject}/{feed.name}" for feed in FEEDS}

@@ -55,6 +55,7 @@ def test_every_event_told_belongs_to_the_feed_that_is_named():
     feeds = [feed for name, result in results.items() for feed, event in told(name, **result)
              if isinstance(event, BY_NAME[feed].event)]  # fmt: skip
     assert sorted(feeds) == sorted(BY_NAME)
+    assert [place for name in results for place in documents.told_by(f"{name} org-1")] == [(f, "org-1") for f in feeds]
 
 
 def test_a_role_without_a_word_ends_the_membership():
@@ -70,3 +71,15 @@ def test_an_empty_result_tells_nothing():
 def test_what_can_not_be_read_says_where(payload):
     with pytest.raises(Undecodable):
         documents.decode("onDeviceState org-1", payload)
+
+
+def test_both_dialects_payloads_say_the_same_facts():
+    (over_graphql,) = documents.facts(
+        "graphql",
+        "onOrganizationState org-1",
+        json.dumps({"onOrganizationState": {"orgId": "org-1", "isFreePlan": True}}),
+    )
+    (over_events,) = documents.facts(
+        "events", "organization/planChanged", json.dumps({"orgId": "org-1", "isFreePlan": True})
+    )
+    assert over_graphql == over_events
