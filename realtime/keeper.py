@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from realtime import documents, feeds, gaps, metrics
 from realtime.appsync.endpoint import Endpoint
@@ -58,8 +58,20 @@ class Parts:
     organizations: Callable[[int], Awaitable[list[str]]]
 
 
+class Tap(Protocol):
+    """Hears what a keeper's link hears, beside it. Both return at once."""
+
+    def data(self, feed: str, payload: str) -> None:
+        """An event arrived and is being recorded."""
+
+    def changed(self) -> None:
+        """The link, or one of its subscriptions, changed its state."""
+
+
 class Keeper:
-    """Keeps one user's link. Its ``manager`` is what wishes are told to."""
+    """Keeps one user's link. Its ``manager`` is what wishes are told to; ``tap`` hears along, if there is one."""
+
+    tap: Tap | None = None
 
     def __init__(self, link_id: int, user_id: int, subject: str, credentials: Credentials, parts: Parts) -> None:
         self.link_id = link_id
@@ -92,6 +104,8 @@ class Keeper:
         self._received += 1
         raw = RawCopy(self.link_id, self.user_id, feed, payload, now_us(), self._parts.endpoint.dialect)
         self._parts.bridge.copy(raw)
+        if self.tap is not None:
+            self.tap.data(feed, payload)
 
     def subscription(self, subscription: Subscription) -> None:
         """Note the feeds' states, once for all that change together; a feed that came back late has missed things."""
@@ -100,6 +114,8 @@ class Keeper:
         if not self._feeds_noted:
             self._feeds_noted = True
             asyncio.get_running_loop().call_soon(self._note_feeds)
+        if self.tap is not None:
+            self.tap.changed()
 
     def trouble(self, text: str) -> None:
         logger.warning("link %s: %s", self.subject, text)
@@ -134,6 +150,16 @@ class Keeper:
         return self.link_id, through, received
 
     @property
+    def credentials(self) -> Credentials:
+        """Whom the link speaks for; closed by ``stop``."""
+        return self._credentials
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """What the link is to hear, and how far it is."""
+        return self._subscriptions
+
+    @property
     def provable(self) -> bool:
         """Whether the link is open, so that ``proof`` means something."""
         return self._was_open
@@ -162,6 +188,8 @@ class Keeper:
         elif snapshot.state is State.BACKOFF and snapshot.last_error is not None:
             metrics.CONNECTS.labels(snapshot.last_error.kind).inc()
         self._was_open = is_open
+        if self.tap is not None:
+            self.tap.changed()
 
     def _note_state(self, snapshot: LinkSnapshot, not_live: tuple[str, int] | None) -> None:
         error = snapshot.last_error

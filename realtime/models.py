@@ -201,6 +201,22 @@ class Gap(models.Model):
         return f"{self.link_id} {self.feed or 'all'} {self.outcome}"
 
 
+class DualRun(models.Model):
+    """A comparison of both dialects on one link: that it is wanted, and what its worker has found so far."""
+
+    link = models.OneToOneField(Link, on_delete=models.CASCADE, related_name="dual_run")
+    since = models.BigIntegerField(help_text="when it was asked for; what was found before is not in it")
+    stopped_at = models.BigIntegerField(null=True, blank=True, help_text="none while it is wanted")
+    window = models.FloatField(help_text="seconds that one side waits for the other")
+    recorded = models.CharField(max_length=16, blank=True, help_text="the dialect that is recorded")
+    sides = models.JSONField(default=dict, blank=True, help_text="state and reason of both sides, by dialect")
+    results = models.JSONField(default=dict, blank=True)
+    noted_at = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"dual run of {self.link_id}"
+
+
 class UndecodablePayload(models.Model):
     """An upstream payload that no decoder understood, kept for diagnosis."""
 

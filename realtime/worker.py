@@ -32,6 +32,7 @@ from realtime.leases import Fenced, Leases, Release
 from realtime.models import bucket_of
 from realtime.product import Product
 from realtime.relay import Relay
+from realtime.shadow import Shadows
 from realtime.snapshot import HttpSnapshots
 from realtime.upstream import endpoints
 from realtime.upstream.clock import SystemClock
@@ -85,6 +86,7 @@ class Worker:
         self._shared = endpoints.shared_credentials(config.upstream)
         self._parts = self._make_parts()
         self.keepers: dict[int, Keeper] = {}
+        self._shadows = Shadows(self._database, product.recorder)
         self._seen: dict[int, Wanted] = {}
         self._idle_since: dict[int, float] = {}
         self._present: set[int] = set()
@@ -216,6 +218,7 @@ class Worker:
             await self._database.run(self._note_applied, applied)
         await self._forget()
         await self._hand_over(surplus)
+        await self._shadows.follow(self.keepers, self._parts, self._upstream)
 
     def _note_applied(self, applied: Sequence[tuple[int, int]]) -> None:
         with transaction.atomic():
@@ -254,7 +257,8 @@ class Worker:
     def _kept_in(self, buckets: Collection[int]) -> set[int]:
         return {link_id for link_id in self.keepers if bucket_of(link_id) in buckets}
 
-    async def _let_go(self, link_ids: Iterable[int], reason: str) -> None:
+    async def _let_go(self, link_ids: Collection[int], reason: str) -> None:
+        await self._shadows.end(link_ids, reason)
         keepers = [self.keepers.pop(link_id) for link_id in link_ids]
         for keeper in keepers:
             self._seen.pop(keeper.link_id, None)
@@ -389,6 +393,7 @@ class Worker:
                 logger.warning("the machine slept for %.0f s", gap)
                 for keeper in self.keepers.values():
                     keeper.manager.woke(gap)
+                self._shadows.woke(gap)
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

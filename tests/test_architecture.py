@@ -69,6 +69,10 @@ RULES = (
     Rule("realtime.feeds", engine("events"), never=(*IO, *CLOCKS)),
     Rule("realtime.decoding", engine("clock", "events", "feeds", "merge"), ("msgspec",), never=IO),
     Rule("realtime.documents", engine("decoding", "events"), ("msgspec",), never=IO),
+    # What two dialects tell of one link, compared.
+    Rule("realtime.alignment", never=(*IO, *CLOCKS)),
+    Rule("realtime.digest", others=("msgspec",), never=(*IO, *CLOCKS)),
+    Rule("realtime.comparing", engine("alignment", "decoding", "digest", "feeds"), ("msgspec",), never=(*IO, *CLOCKS)),
     Rule("realtime.snapshot", engine("appsync.auth", "clock", "events", "upstream.http"), ("msgspec",)),
     Rule("realtime.drift", engine("feeds", "snapshot"), ("msgspec",), never=IO),
     # Configuration, and the ways to the stores.
@@ -88,6 +92,7 @@ RULES = (
     Rule("realtime.control", engine("models"), ("django",)),
     Rule("realtime.wanted", engine("models"), ("django",)),
     Rule("realtime.switches", engine("clock", "models")),
+    Rule("realtime.dualrun", engine("clock", "comparing", "events", "models"), ("msgspec",)),
     Rule("realtime.gaps", engine("models", "sql")),
     Rule("realtime.notes", engine("events", "gaps", "merge", "models", "product", "snapshot")),
     Rule("realtime.rendezvous", never=(*IO, *CLOCKS)),
@@ -115,11 +120,20 @@ RULES = (
         ),
     ),
     Rule(
+        "realtime.shadow",
+        (
+            *UPSTREAM,
+            *engine("clock", "comparing", "config", "database", "decoding", "documents", "dualrun", "feeds", "keeper"),
+            *engine("product"),
+        ),
+        ("django",),
+    ),
+    Rule(
         "realtime.worker",
         (
             *UPSTREAM,
             *engine("bridge", "clock", "config", "credentials", "database", "demand", "gaps", "keeper", "leases"),
-            *engine("metrics", "models", "product", "relay", "retention", "snapshot", "switches", "wanted"),
+            *engine("metrics", "models", "product", "relay", "retention", "shadow", "snapshot", "switches", "wanted"),
         ),
         ("django", "redis"),
     ),

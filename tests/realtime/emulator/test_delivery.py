@@ -39,5 +39,5 @@ async def test_a_late_event_is_overtaken_by_all_that_come_meanwhile(connect, key
     await client.subscribed("/default/a")
     await fault("late", count=1, delay=200)
     await client.publish("/default/a", "1", "2", "3")
-    await client.expect(type="data", event="1")
+    await client.until(type="data", event="1")
     assert [f["event"] for f in client.frames if f["type"] == "data"] == ["2", "3", "1"]
