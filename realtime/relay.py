@@ -4,6 +4,10 @@ Every process that writes entries runs one. Fresh entries come straight from the
 not manage (its process died, Valkey was away) is found in the table by the next sweep of any relay, because a topic's
 row says how far it was relayed. A repeated append or message is harmless: streams refuse an old id, hubs drop an old
 offset.
+
+Several processes may write to one topic, so a relay may be ahead of another one. What lies between is committed by
+then, as commit order is offset order: it is filled in from the table, so a stream rises without a hole whoever
+appends, and nothing is marked as relayed that was not.
 """
 
 from __future__ import annotations
@@ -95,9 +99,7 @@ class Relay:
 
     async def _relay_fresh(self) -> None:
         entries, self._fresh = self._fresh, []
-        entries.sort(key=lambda entry: (entry.topic, entry.epoch, entry.offset))
-        runs = [list(run) for _, run in groupby(entries, key=lambda entry: (entry.topic, entry.epoch))]
-        await self._publish(runs)
+        await self._publish(_runs(entries))
 
     async def _sweep(self) -> None:
         await self._mark()
@@ -191,6 +193,13 @@ class Relay:
         if marks:
             await self._database.run(feed.mark_relayed, marks)
             self._unmarked = {place: done for place, done in self._unmarked.items() if done > marks.get(place, 0)}
+
+
+def _runs(entries: list[Entry]) -> list[list[Entry]]:
+    """Return the entries by topic and in order; where another process wrote in between, a new run begins."""
+    entries.sort(key=lambda entry: (entry.topic, entry.epoch, entry.offset))
+    places = groupby(enumerate(entries), key=lambda place: (place[1].topic, place[1].epoch, place[1].offset - place[0]))
+    return [[entry for _, entry in run] for _, run in places]
 
 
 def _stamp(entry: Entry) -> Entry:

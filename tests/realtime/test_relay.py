@@ -101,6 +101,21 @@ async def test_what_the_stream_lacks_is_filled_in_from_the_table(relaying, redis
     assert await in_stream(redis, entries[0].epoch) == [1, 2, 3, 4, 5]
 
 
+async def test_what_another_process_wrote_in_between_is_filled_in_and_its_own_relay_may_come_later(
+    relaying, redis, layer, database
+):
+    mine, others, later = [await database.run(write_many, TOPIC, 2) for _ in range(3)]
+    relaying.push([*mine, *later])
+    await relaying.flush()
+    assert await in_stream(redis, mine[0].epoch) == [1, 2, 3, 4, 5, 6]
+    late = Relay(redis, layer, database)
+    late.push(others)
+    await late.flush()
+    assert await in_stream(redis, mine[0].epoch) == [1, 2, 3, 4, 5, 6]
+    assert (await database.run(feed.heads, [TOPIC]))[TOPIC].epoch == mine[0].epoch
+    assert await relayed(database) == 6
+
+
 async def test_a_stream_that_is_gone_is_filled_again(relaying, redis, database):
     entries = await database.run(write_many, TOPIC, 3)
     relaying.push(entries)
