@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from realtime import clock
-from realtime.models import Gap, Switch, Topic, UndecodablePayload, Worker
+from realtime.models import BUCKETS, WORKER_SILENT_AFTER, Gap, Lease, Link, Switch, Topic, UndecodablePayload, Worker
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -89,8 +90,29 @@ class GapAdmin(Record):
 
 @admin.register(Worker)
 class WorkerAdmin(Record):
-    list_display = ("name", "fence", "started", "last_beat", "stopped")
+    list_display = ("name", "shown_state", "buckets", "links", "started", "last_beat", "fence")
     ordering = ("name",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
+        leases = Lease.objects.filter(owner=OuterRef("name")).values("owner").annotate(n=Count("pk")).values("n")
+        kept = Link.objects.filter(worker=OuterRef("name")).exclude(state="stopped")
+        links = kept.order_by().values("worker").annotate(n=Count("pk")).values("n")
+        rows: QuerySet[Worker] = super().get_queryset(request)
+        return rows.annotate(buckets=Subquery(leases), links=Subquery(links))
+
+    @admin.display(description="state")
+    def shown_state(self, row: Worker) -> SafeString:
+        silent = clock.now_us() - row.beat > WORKER_SILENT_AFTER
+        state = "stopped" if row.stopped else "silent" if silent else "alive"
+        return format_html('<span class="state" data-state="{}">{}</span>', state, state)
+
+    @admin.display(description=f"buckets of {BUCKETS}", ordering="buckets")
+    def buckets(self, row: Any) -> int:
+        return row.buckets or 0
+
+    @admin.display(description="links", ordering="links")
+    def links(self, row: Any) -> int:
+        return row.links or 0
 
     @admin.display(description="started", ordering="started_at")
     def started(self, row: Worker) -> SafeString | str:

@@ -9,6 +9,7 @@ import asyncio
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -30,7 +31,7 @@ from realtime.appsync.events_session import EventsSession
 from realtime.appsync.session import Accepted, Rejected, SubscriptionChanged
 from realtime.appsync.states import SubscriptionState
 from realtime.clock import now_us
-from realtime.models import WORKER_SILENT_AFTER, Worker
+from realtime.models import BUCKETS, WORKER_SILENT_AFTER, Lease, Worker
 from realtime.snapshot import SnapshotProvider, SnapshotUnavailable, caller
 from realtime.upstream.transport import Socket, Transport, TransportError
 
@@ -94,18 +95,25 @@ def tokens_finding() -> Finding:
 
 
 def worker_finding() -> Finding:
-    """Tell whether a worker shows that it lives."""
+    """Tell whether workers show that they live, and own every link between them."""
     try:
-        newest = Worker.objects.filter(stopped=False).order_by("-beat").first()
+        workers = list(Worker.objects.filter(stopped=False).order_by("-beat"))
+        held = Counter(Lease.objects.values_list("owner", flat=True))
     except DatabaseError as error:
         return Finding("worker", "skipped", str(error))
-    if newest is None:
+    if not workers:
         return Finding("worker", "failed", "no worker has run here", "start one: `manage.py upstream`")
-    silent = now_us() - newest.beat
+    silent = now_us() - workers[0].beat
     if silent > WORKER_SILENT_AFTER:
-        seen = f"{newest.name} has been silent for {silent / 1e6:.0f} s"
+        seen = f"{workers[0].name} has been silent for {silent / 1e6:.0f} s"
         return Finding("worker", "failed", seen, "look at its log; restart it")
-    return Finding("worker", "ok", f"{newest.name} lives")
+    living = sorted(row.name for row in workers if now_us() - row.beat <= WORKER_SILENT_AFTER)
+    owned = sum(held[name] for name in living)
+    if owned < BUCKETS:
+        remedy = "they are taken over within 10 s: ask again; if it stays so, look at the workers' logs"
+        return Finding("worker", "warning", f"{BUCKETS - owned} of {BUCKETS} buckets of links have no owner", remedy)
+    shares = ", ".join(f"{name} {held[name]}" for name in living)
+    return Finding("worker", "ok", f"alive, with the buckets that each owns: {shares}")
 
 
 async def valkey_finding(redis: Redis) -> Finding:

@@ -1,12 +1,15 @@
 """The operators' pages: who may open them, what they show, what is asked of a link, and who is noted for it."""
 
+import re
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 
 from dashboard import diagnostics
 from dashboard.models import User
-from realtime.models import Gap, Link, Transition, UndecodablePayload, Worker
+from realtime.clock import now_us
+from realtime.models import Gap, Lease, Link, Transition, UndecodablePayload, Worker
 from tests.dashboard.conftest import NOW, link_up, signed_in
 
 LINKS = "/admin/realtime/link/"
@@ -158,6 +161,16 @@ def test_payloads_that_nobody_understood_are_shown_as_text(people, link):
     shown = page(people.operator, f"/admin/realtime/undecodablepayload/{payload.pk}/change/")
     assert "<script>alert" not in shown
     assert "&lt;script&gt;alert" in shown
+
+
+def test_the_workers_are_listed_with_what_each_owns_and_whether_it_lives(people, link):
+    Worker.objects.update(beat=now_us())
+    Worker.objects.create(name="w2", beat=1)
+    Worker.objects.create(name="w3", beat=now_us(), stopped=True)
+    Lease.objects.bulk_create([Lease(bucket=bucket, owner="w2" if bucket < 9 else "w1") for bucket in range(64)])
+    text = re.sub(r"<[^>]+>", " ", page(people.operator, "/admin/realtime/worker/"))
+    rows = [" ".join(text.split()).partition(f" {name} ")[2].split()[:3] for name in ("w1", "w2", "w3")]
+    assert rows == [["alive", "55", "1"], ["silent", "9", "0"], ["stopped", "0", "0"]]
 
 
 def test_the_summary_names_the_silent_worker(people, link):

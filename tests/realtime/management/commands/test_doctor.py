@@ -8,7 +8,7 @@ import pytest
 from realtime import credentials, doctor
 from realtime.appsync.auth import ApiKey, Token
 from realtime.appsync.endpoint import derive
-from realtime.models import Worker
+from realtime.models import BUCKETS, Lease, Worker
 from realtime.snapshot import HttpSnapshots
 from realtime.upstream.transport import WebSocketTransport
 from realtime.valkey import connect
@@ -75,7 +75,20 @@ def test_the_worker_must_have_shown_itself_lately():
     assert "silent" in doctor.worker_finding().seen
     row.beat = 10**18
     row.save()
+    Lease.objects.bulk_create([Lease(bucket=bucket, owner="w") for bucket in range(BUCKETS)])
     assert doctor.worker_finding().verdict == "ok"
+
+
+@pytest.mark.django_db
+def test_every_bucket_of_links_must_have_a_living_owner():
+    for name, beat in (("alive", 10**18), ("dead", 1), ("beside", 10**18)):
+        Worker.objects.create(name=name, beat=beat)
+    owners = ["alive"] * 40 + ["beside"] * 20 + ["dead"] * 3 + [""]
+    Lease.objects.bulk_create([Lease(bucket=bucket, owner=owner) for bucket, owner in enumerate(owners)])
+    finding = doctor.worker_finding()
+    assert (finding.verdict, finding.seen) == ("warning", "4 of 64 buckets of links have no owner")
+    Lease.objects.exclude(owner="beside").update(owner="alive")
+    assert doctor.worker_finding().seen.endswith("alive 44, beside 20")
 
 
 @pytest.mark.parametrize(
