@@ -2,20 +2,51 @@
 
 What a person may see is a table, filled by that person's own snapshot and own channels (`Visibility`).
 What is somebody else's is not forbidden but absent: its address answers 404.
+
+Who belongs to several organisations looks at one of them, in all tabs: the *active* one. What is the others' is put
+aside: it is recorded, and told in this person's feed, but pages and snapshot leave it out and browsers pass it over.
+Memberships are never put aside, so that the end of one is seen at once.
 """
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from dataclasses import dataclass
+
+from django.db.models import Case, F, Q, QuerySet, When
 
 from dashboard.models import Field, Membership, User, Visibility
 
 BROADCAST = "broadcast"
 
+PERSONAL = "member/"
+"""The kind of entity that is one's own in every organisation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Organizations:
+    """The organisations that a person belongs to now: the `active` one, "" for none, and those put `aside`.
+
+    `chosen_at` (µs) is when this person last chose, 0 for never.
+    """
+
+    active: str = ""
+    aside: tuple[str, ...] = ()
+    chosen_at: int = 0
+
+
+def organizations(user_id: int) -> Organizations:
+    """Say which organisation is active, in one query."""
+    rows = list(_active_first(user_id).values_list("org_id", "user__organization_at"))
+    if not rows:
+        return Organizations()
+    (active, chosen_at), *others = rows
+    return Organizations(active, tuple(org_id for org_id, _ in others), chosen_at)
+
 
 def visible(user: User, prefix: str = "") -> QuerySet[Visibility]:
-    """The living grants of `user` for entities whose key begins with `prefix` (``device/``, ``member/<org>/``)."""
-    return Visibility.objects.filter(user=user, ended_at=None, key__startswith=prefix)
+    """The living grants of `user`, without those put aside, for keys that begin with `prefix` (``device/``)."""
+    aside = _active_first(user.pk).values("org_id")[1:]
+    return _granted(user, prefix).exclude(~Q(key__startswith=PERSONAL), org_id__in=aside)
 
 
 def fields(user: User, prefix: str = "") -> QuerySet[Field]:
@@ -25,12 +56,11 @@ def fields(user: User, prefix: str = "") -> QuerySet[Field]:
 
 def fields_of(user: User, key: str) -> QuerySet[Field]:
     """The fields of one entity; none when `user` may not see it."""
-    granted = Visibility.objects.filter(user=user, ended_at=None, key=key)
-    return Field.objects.filter(key__in=granted.values("key"))
+    return Field.objects.filter(key__in=visible(user).filter(key=key).values("key"))
 
 
 def may_see(user: User, key: str) -> bool:
-    return Visibility.objects.filter(user=user, ended_at=None, key=key).exists()
+    return visible(user).filter(key=key).exists()
 
 
 def memberships(user: User) -> QuerySet[Membership]:
@@ -38,10 +68,35 @@ def memberships(user: User) -> QuerySet[Membership]:
     return Membership.objects.filter(user=user, ended_at=None).order_by("org_id")
 
 
+def is_aside(user: User, key: str) -> bool:
+    """Whether `user` would see this entity by switching to its organisation."""
+    return _granted(user, key).filter(key=key).exists() and not may_see(user, key)
+
+
+def may_choose(user: User, org_id: str) -> bool:
+    """Whether `user` may make this organisation the active one."""
+    return memberships(user).filter(org_id=org_id).exists()
+
+
+def names_of_organizations(user: User) -> QuerySet[Field]:
+    """What the organisations are called that `user` may choose from, those put aside included."""
+    return Field.objects.filter(key__in=_granted(user, "organization/").values("key"), name="name")
+
+
 def colleagues(user: User) -> QuerySet[Membership]:
-    """The living memberships, with their people, of every organisation that `user` belongs to now."""
-    mine = memberships(user).order_by().values("org_id")
-    return Membership.objects.filter(org_id__in=mine, ended_at=None).select_related("user").order_by("user__username")
+    """The living memberships, with their people, of the organisation that is active for `user`."""
+    active = _active_first(user.pk).values("org_id")[:1]
+    return Membership.objects.filter(org_id__in=active, ended_at=None).select_related("user").order_by("user__username")
+
+
+def _active_first(user_id: int) -> QuerySet[Membership]:
+    """Active is the organisation last chosen, while one is a member of it, else the first by its id."""
+    others = Case(When(org_id=F("user__organization"), then=0), default=1)
+    return Membership.objects.filter(user_id=user_id, ended_at=None).order_by(others, "org_id")
+
+
+def _granted(user: User, prefix: str) -> QuerySet[Visibility]:
+    return Visibility.objects.filter(user=user, ended_at=None, key__startswith=prefix)
 
 
 class TopicAccess:

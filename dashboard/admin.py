@@ -17,7 +17,7 @@ admin.site.enable_nav_sidebar = False
 @admin.register(User)
 class PersonAdmin(UserAdmin):
     list_display = ("username", "first_name", "subject", "is_staff", "is_active", "last_login")
-    fieldsets = (*(UserAdmin.fieldsets or ()), ("Upstream", {"fields": ("subject",)}))
+    fieldsets = (*(UserAdmin.fieldsets or ()), ("Upstream", {"fields": ("subject", "organization")}))
 
 
 admin.site.register(Link, LinkAdmin)

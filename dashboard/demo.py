@@ -28,6 +28,7 @@ ACCOUNTS = (
     Account("viewer", "sub-viewer", "Vera", "sees one site of Aurora"),
     Account("owner", "sub-owner", "Oskar", "sees all of Aurora"),
     Account("operator", "sub-operator", "Olga", "staff: also sees which hop is broken", staff=True),
+    Account("manager", "sub-manager", "Mira", "sees all of Aurora and of Borealis, one at a time"),
     Account("rival", "sub-rival", "Rita", "another organisation"),
 )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dashboard.fold import Fields
-from realtime.events import PRIORITY_NORMAL, PRIORITY_URGENT, Copy, Draft
+from realtime.events import PRIORITY_NORMAL, PRIORITY_SYSTEM, PRIORITY_URGENT, Copy, Draft
 
 WITHHELD = "withheld"
 BACKFILL = "backfill"
+SWITCHED = "organization/switched"
 
 
 def of_copy(copy: Copy, fields: Fields) -> Draft:
@@ -35,6 +36,20 @@ def backfill(user_id: int, key: str, fields: Fields, as_of: int, now: int, *, go
         fields=fields,
         gone=gone,
         source_time=as_of,
+        received=now,
+    )
+
+
+def switched(user_id: int, key: str, fields: Fields, now: int) -> Draft:
+    """The entry of a person's own switch to another organisation."""
+    return Draft(
+        topic=f"user.{user_id}",
+        key=key,
+        event_type=SWITCHED,
+        priority=PRIORITY_SYSTEM,
+        source="person",
+        fields=fields,
+        source_time=now,
         received=now,
     )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 
-from dashboard import drafts, standing, tables
+from dashboard import access, drafts, standing, tables
 from dashboard.fold import FieldKey, Fold
 from dashboard.snapshots import Told, entities
 from realtime import sql
@@ -54,7 +54,8 @@ class FieldRecorder:
 
     def organizations(self, user_id: int) -> list[str]:
         """As realtime.product.Recorder.organizations."""
-        return standing.organizations(user_id)
+        active = access.organizations(user_id).active
+        return [active] if active else []
 
     def visible(self, user_id: int, keys: Collection[str]) -> set[str]:
         """As realtime.product.Recorder.visible."""

@@ -21,12 +21,6 @@ WIDE = "graphql"
 """The source whose subscriptions are to a whole organisation: hearing of an entity there grants no view of it."""
 
 
-def organizations(user_id: int) -> list[str]:
-    """Return the organisations that this user is a member of."""
-    living = Membership.objects.filter(user_id=user_id, ended_at=None)
-    return list(living.order_by("org_id").values_list("org_id", flat=True))
-
-
 def organization_of(key: str) -> str:
     """Return the organisation in an entity's key; a user's own entity has none."""
     kind, _, rest = key.partition("/")

@@ -12,6 +12,7 @@ urlpatterns = [
     path("devices/<str:org_id>/<str:device_id>/", views.device, name="device"),
     path("archives/", views.archives, name="archives"),
     path("organization/", views.organization, name="organization"),
+    path("organization/active/", views.switch_organization, name="switch-organization"),
     path("connection/", views.connection, name="connection"),
     path("accounts/login/", accounts.SignIn.as_view(), name="sign-in"),
     path("accounts/logout/", LogoutView.as_view(), name="sign-out"),

@@ -13,10 +13,11 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from dashboard import access, entities, fleet, forms, freshness, live, timeline, upstream
+from dashboard import access, entities, fleet, forms, freshness, live, switching, timeline, upstream
 from dashboard.entities import Entity
 from dashboard.models import Membership, User
 from realtime.clock import now_us
@@ -52,6 +53,8 @@ def live_page(template: str) -> Callable[[View], Page]:
                 "live": doors,
                 "now": now,
                 "link": link,
+                "view": switching.view(request.user),
+                "choices": switching.choices(request.user),
                 "fresh": reason,
                 "is_current": reason is freshness.Reason.CURRENT,
                 "why": freshness.EXPLANATIONS[reason],
@@ -92,8 +95,20 @@ def devices(request: SignedInRequest) -> dict[str, Any]:
     }
 
 
+def device(request: SignedInRequest, org_id: str, device_id: str) -> HttpResponse:
+    """One device. Of an organisation that is put aside it is said whose it is, and offered to switch."""
+    is_aside = request.user.is_authenticated and access.is_aside(request.user, f"device/{org_id}/{device_id}")
+    page = device_aside if is_aside else device_here
+    return page(request, org_id=org_id, device_id=device_id)
+
+
+@live_page("dashboard/aside.html")
+def device_aside(request: SignedInRequest, org_id: str, device_id: str) -> dict[str, Any]:
+    return {"choice": next(row for row in switching.choices(request.user) if row.org_id == org_id)}
+
+
 @live_page("dashboard/device.html")
-def device(request: SignedInRequest, org_id: str, device_id: str) -> dict[str, Any]:
+def device_here(request: SignedInRequest, org_id: str, device_id: str) -> dict[str, Any]:
     entity = _one(request.user, f"device/{org_id}/{device_id}")
     archives = [row for row in _read(request.user, f"archive/{org_id}/") if row.get("deviceId") == device_id]
     return {
@@ -147,6 +162,19 @@ def organization(request: SignedInRequest) -> dict[str, Any]:
             for entity in _read(request.user, "organization/")
         ]
     }
+
+
+@require_POST
+@login_required
+def switch_organization(request: SignedInRequest) -> HttpResponse:
+    """Look at another of one's organisations, in all tabs; then back to the page, if it is one of ours."""
+    org_id = request.POST.get("organization", "")
+    if not access.may_choose(request.user, org_id):
+        raise Http404
+    switching.switch(request.user, org_id)
+    back = request.POST.get("next", "")
+    safe = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
+    return redirect(back if safe else "overview")
 
 
 @live_page("dashboard/connection.html")

@@ -1,4 +1,4 @@
-"""Operators' wishes: durable desired state of a link, read by the worker that owns it.
+"""Wishes of operators and users: durable desired state of a link, read by the worker that owns it.
 
 A wish is a row, so it survives every process; workers look several times a second, so nothing needs to be told.
 """
@@ -40,6 +40,13 @@ def wish(link_id: int, operation: str) -> int:
         changes["desire"] = Link.Desire.SUSPENDED if operation == "suspend" else Link.Desire.AUTO
     Link.objects.filter(pk=link_id).update(**changes)
     return Link.objects.values_list("desired_revision", flat=True).get(pk=link_id)
+
+
+def switch(user_id: int) -> None:
+    """Have the user's link, if there is one, subscribe anew: its user looks at another organisation from now on."""
+    Link.objects.filter(user_id=user_id).update(
+        switch_wanted=F("switch_wanted") + 1, desired_revision=F("desired_revision") + 1
+    )
 
 
 def wait_applied(

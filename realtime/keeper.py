@@ -34,6 +34,9 @@ from realtime.upstream.transport import Transport
 
 logger = logging.getLogger("realtime.keeper")
 
+SWITCHED = "organisation switched"
+"""The cause of the window in which a link subscribes anew because its user looks at another organisation."""
+
 RECONCILE_EVERY = 3 * 3600.0
 """Seconds between comparisons of a link that stays up: they find what was lost although nothing said so."""
 
@@ -79,8 +82,8 @@ class Keeper:
         self.subject = subject
         self._credentials = credentials
         self._parts = parts
-        wide = parts.endpoint.dialect == "graphql"
-        self._subscriptions = Subscriptions({} if wide else feeds.channels(parts.root, subject), parts.rng)
+        self._is_wide = parts.endpoint.dialect == "graphql"
+        self._subscriptions = Subscriptions({} if self._is_wide else feeds.channels(parts.root, subject), parts.rng)
         self._connection = Connection(
             parts.endpoint, credentials, parts.transport, self._subscriptions, self, parts.clock
         )
@@ -92,6 +95,7 @@ class Keeper:
         self._lost_at: float | None = None
         self._repair: asyncio.Task[None] | None = None
         self._repair_again = False
+        self._answered = asyncio.Event()
         self._left_deaf: set[str] = set()
         self._compared_at: int | None = None
         self._reconcile_at: float | None = None
@@ -111,6 +115,8 @@ class Keeper:
         """Note the feeds' states, once for all that change together; a feed that came back late has missed things."""
         if self._settled and subscription.status == "live":
             self.compare()
+        if self._subscriptions.settled:
+            self._answered.set()
         if not self._feeds_noted:
             self._feeds_noted = True
             asyncio.get_running_loop().call_soon(self._note_feeds)
@@ -139,6 +145,21 @@ class Keeper:
         if self._reconcile_at is not None and self._parts.clock.monotonic() >= self._reconcile_at:
             self._reconcile_at = None
             self.compare()
+
+    def switch(self) -> None:
+        """Follow the user to another organisation: give every subscription up, ask for all anew, compare.
+
+        The window begins with it. Subscriptions to an organisation tell nothing of the others: there it begins when
+        the new one was last compared. While the link is not open a window is open already, and the next repair follows.
+        """
+        if self.manager.snapshot.state is not State.OPEN:
+            return
+        self._settled = False
+        heard_all = self._compared_at if self._is_wide and self._compared_at is not None else now_us()
+        opened = [(gaps.WHOLE_LINK, SWITCHED, heard_all - gaps.MARGIN)]
+        self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self._rows(), opened))
+        self._cancel_repair()
+        self._repair = asyncio.create_task(self._switch_over(), name=f"switch {self.subject}")
 
     def proof(self) -> tuple[int, int, int]:
         """Return (link id, up to when it is proven to be recorded in full, copies received since the last proof)."""
@@ -272,7 +293,7 @@ class Keeper:
             return
         first = self._backfill(await self._fetch(), since=None)
         await self._parts.bridge.note(first)
-        await self._follow_organizations()
+        self._connection.want(await self._wanted())
         await asyncio.sleep(self._parts.settle)
         second = self._backfill(await self._fetch(), since=first.applied_at + 1)
         second.before, second.live_at = first.differences, live_at
@@ -284,11 +305,22 @@ class Keeper:
         metrics.GAPS.labels("repaired" if second.differences else "nothing-missed").inc()
         self._end_settling()
 
-    async def _follow_organizations(self) -> None:
-        """GraphQL subscriptions are to organisations, and the snapshot has just said which ones are the user's."""
-        if self._parts.endpoint.dialect == "graphql":
-            org_ids = await self._parts.organizations(self.user_id)
-            self._connection.want(documents.subscriptions(org_ids))
+    async def _switch_over(self) -> None:
+        """Subscribe anew; once all have their answer, or have had their time for it, repair as after a connect."""
+        wanted = await self._wanted()
+        self._connection.want({})
+        self._connection.want(wanted)
+        self._answered.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._parts.policy.sync_timeout if wanted else 0):
+                await self._answered.wait()
+        await self._run_repair()
+
+    async def _wanted(self) -> dict[str, str]:
+        """Return what to hear: GraphQL subscriptions are to organisations, and it is recorded which one is active."""
+        if not self._is_wide:
+            return feeds.channels(self._parts.root, self.subject)
+        return documents.subscriptions(await self._parts.organizations(self.user_id))
 
     async def _give_up(self, note: str) -> None:
         logger.warning("link %s: gap stays unknown: %s", self.subject, note)

@@ -117,6 +117,7 @@ class Link(models.Model):
     desire = models.CharField(max_length=16, choices=Desire, default=Desire.AUTO)
     reconnect_wanted = models.BigIntegerField(default=0, help_text="rises with each wish to reconnect")
     repair_wanted = models.BigIntegerField(default=0, help_text="rises with each wish to compare with a snapshot")
+    switch_wanted = models.BigIntegerField(default=0, help_text="rises when its user switches to another organisation")
     desired_revision = models.BigIntegerField(default=0)
     applied_revision = models.BigIntegerField(default=0)
 

@@ -35,7 +35,7 @@ class Recorder(Protocol):
         """
 
     def organizations(self, user_id: int) -> list[str]:
-        """Return the ids of the organisations that this user is a member of, as recorded."""
+        """Return the ids of the organisations whose news this user wants now, as recorded: GraphQL asks for these."""
 
     def visible(self, user_id: int, keys: Collection[str]) -> set[str]:
         """Return those of the keys that tell of what this user may see, as recorded."""

@@ -14,8 +14,8 @@ from realtime.models import Credential, Link
 class Wanted:
     """One link, as far as its row says what is wanted.
 
-    ``present``: its user has an open browser, or has just signed in. ``reconnect`` and ``repair`` count the wishes
-    for either; ``revision`` is that of the newest wish, ``applied`` that of the last one which was followed.
+    ``present``: its user has an open browser, or has just signed in. ``reconnect``, ``repair`` and ``switch`` count
+    the wishes for each; ``revision`` is that of the newest wish, ``applied`` that of the last one which was followed.
     ``generation`` is the sign-in from which the user's tokens are, 0 without any; ``refused`` says why the issuer
     took them back. ``active``: the account may be signed in.
     """
@@ -27,6 +27,7 @@ class Wanted:
     suspended: bool
     reconnect: int
     repair: int
+    switch: int
     revision: int
     applied: int
     generation: int
@@ -71,6 +72,7 @@ def _wanted(row: Link, present: bool, generation: int, refused: str) -> Wanted:
         suspended=row.desire == Link.Desire.SUSPENDED,
         reconnect=row.reconnect_wanted,
         repair=row.repair_wanted,
+        switch=row.switch_wanted,
         revision=row.desired_revision,
         applied=row.applied_revision,
         generation=generation,

@@ -312,6 +312,8 @@ class Worker:
             keeper.manager.connect_now()
         if before is not None and row.repair != before.repair:
             keeper.compare()
+        if before is not None and row.switch != before.switch:
+            keeper.switch()
         return row.applied != row.revision
 
     def _open(self, row: Wanted) -> Keeper:

@@ -1,4 +1,4 @@
-"""The world at its beginning: the demo's two organisations with four accounts, or any number of equal ones."""
+"""The world at its beginning: the demo's two organisations with five accounts, or any number of equal ones."""
 
 from __future__ import annotations
 
@@ -41,9 +41,11 @@ def _demo_organizations(world: World) -> None:
         ("viewer", "org-aurora", "Viewer"),
         ("owner", "org-aurora", "Owner"),
         ("operator", "org-aurora", "Admin"),
+        ("manager", "org-aurora", "Admin"),
         ("rival", "org-borealis", "Owner"),
     ):
         _add_person(world, f"sub-{username}", username, org_id, role)
+    world.people["sub-manager"].roles["org-borealis"] = "Supervisor"
 
 
 def _equal_organizations(world: World, fleet: Fleet) -> None:

@@ -1,4 +1,4 @@
-"""Four people of two organisations, and the entities that each may see."""
+"""People of two organisations, of whom one belongs to both, and the entities that each may see."""
 
 import json
 from types import SimpleNamespace
@@ -61,6 +61,19 @@ def fleet(people):
         Membership.objects.create(user=user, org_id=org, role=role, changed_at=NOW)
         show(f"member/{org}/{user.subject}", [user], role=role)
     return people
+
+
+@pytest.fixture
+def manager(fleet):
+    """Belongs to both organisations and sees everything of either; has never chosen, so Aurora is active."""
+    manager = fleet.manager
+    for org, role in (("org-aurora", "Admin"), ("org-borealis", "Supervisor")):
+        Membership.objects.create(user=manager, org_id=org, role=role, changed_at=NOW)
+        show(f"member/{org}/sub-manager", [manager], role=role)
+    shared = Visibility.objects.exclude(key__startswith="member/").values_list("key", "org_id").distinct()
+    grants = [Visibility(user=manager, key=key, org_id=org, granted_at=NOW) for key, org in shared]
+    Visibility.objects.bulk_create(grants)
+    return manager
 
 
 def link_up(user, state="open", now=NOW, **values):

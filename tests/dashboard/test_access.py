@@ -1,7 +1,7 @@
 import pytest
 
 from dashboard import access
-from dashboard.models import Membership, Visibility
+from dashboard.models import Membership, User, Visibility
 from tests.dashboard.conftest import NOW
 
 
@@ -51,3 +51,32 @@ def test_topics_are_ones_own_and_the_broadcast(fleet):
 def test_nobody_may_have_another_topic(fleet, foreign):
     topic = foreign.format(owner=fleet.owner.pk, viewer=fleet.viewer.pk)
     assert not access.TopicAccess().may_subscribe(fleet.viewer, topic)
+
+
+@pytest.mark.feature("S4.5")
+def test_what_is_put_aside_is_neither_seen_nor_named(manager):
+    assert keys(manager, "device/") == {"device/org-aurora/cam-1", "device/org-aurora/cam-2"}
+    assert not access.may_see(manager, "device/org-borealis/cam-1")
+    assert not access.fields_of(manager, "device/org-borealis/cam-1").exists()
+    assert keys(manager, "member/") == {"member/org-aurora/sub-manager", "member/org-borealis/sub-manager"}
+    assert {row.org_id for row in access.colleagues(manager)} == {"org-aurora"}
+
+
+@pytest.mark.feature("S4.5")
+def test_the_chosen_organisation_is_active_while_one_is_a_member(manager):
+    User.objects.filter(pk=manager.pk).update(organization="org-borealis", organization_at=NOW)
+    assert access.organizations(manager.pk) == access.Organizations("org-borealis", ("org-aurora",), NOW)
+    assert keys(manager, "device/") == {"device/org-borealis/cam-1"}
+    Membership.objects.filter(user=manager, org_id="org-borealis").update(ended_at=NOW)
+    assert access.organizations(manager.pk).active == "org-aurora"
+    assert not access.may_choose(manager, "org-borealis")
+
+
+def test_who_belongs_nowhere_has_no_active_organisation_and_nothing_put_aside(fleet):
+    assert access.organizations(fleet.operator.pk) == access.Organizations()
+
+
+@pytest.mark.feature("S4.5")
+@pytest.mark.parametrize("org_id", ["org-borealis", "org-nowhere", ""])
+def test_nobody_may_choose_anothers_organisation(fleet, org_id):
+    assert not access.may_choose(fleet.owner, org_id)

@@ -21,7 +21,20 @@ def test_a_snapshot_holds_every_visible_field_with_its_version(fleet):
 def test_a_snapshot_holds_nothing_else(fleet, who):
     user = getattr(fleet, who)
     granted = set(user.visibilities.filter(ended_at=None).values_list("key", flat=True))
-    assert set(snapshot(user)["entities"]) == granted | {"link/self"}
+    assert set(snapshot(user)["entities"]) == granted | {"link/self", "view/self"}
+
+
+@pytest.mark.feature("S4.5")
+def test_a_snapshot_holds_the_active_organisation_and_says_what_is_put_aside(manager):
+    entities = snapshot(manager)["entities"]
+    assert {key.split("/")[1] for key in entities if not key.startswith(("member/", "link/", "view/"))} == {
+        "org-aurora"
+    }
+    assert {name: field[0] for name, field in entities["view/self"].items()} == {
+        "organization": "org-aurora",
+        "aside": ["org-borealis"],
+    }
+    assert "member/org-borealis/sub-manager" in entities
 
 
 def test_meta_has_the_times_of_every_entity(fleet):

@@ -221,3 +221,57 @@ def test_the_number_of_queries_does_not_grow_with_the_fleet(people, address, dja
     client.get(address)  # makes the topics' rows
     with django_assert_max_num_queries(14):
         assert client.get(address).status_code == 200
+
+
+SWITCH = "/organization/active/"
+
+
+@pytest.mark.feature("S4.5")
+@pytest.mark.parametrize("address", PAGES)
+def test_pages_show_the_active_organisation_and_name_the_other_in_the_switcher_alone(manager, address):
+    before = html(manager, address)
+    assert "Quay camera" not in before
+    assert before.count("Borealis Retail") == 1
+    assert signed_in(manager).post(SWITCH, {"organization": "org-borealis"}).status_code == 302
+    after = html(manager, address)
+    assert "Lobby camera" not in after
+    assert after.count("Aurora Logistics") == 1
+
+
+@pytest.mark.feature("S4.5")
+def test_who_belongs_to_one_organisation_has_no_switcher(fleet):
+    assert SWITCH not in html(fleet.owner, "/")
+
+
+@pytest.mark.feature("S4.5")
+@pytest.mark.parametrize("org_id", ["org-borealis", "org-nowhere", ""])
+def test_anothers_organisation_does_not_exist_for_a_switch(fleet, org_id):
+    assert signed_in(fleet.owner).post(SWITCH, {"organization": org_id}).status_code == 404
+    assert User.objects.get(pk=fleet.owner.pk).organization == ""
+
+
+@pytest.mark.feature("S4.5")
+def test_a_switch_is_a_post_of_somebody_signed_in_with_a_token_against_forgery(manager):
+    assert signed_in(manager).get(SWITCH).status_code == 405
+    assert Client().post(SWITCH, {"organization": "org-borealis"})["Location"].startswith("/accounts/login/")
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(manager, backend="django.contrib.auth.backends.ModelBackend")
+    assert strict.post(SWITCH, {"organization": "org-borealis"}).status_code == 403
+    assert User.objects.get(pk=manager.pk).organization == ""
+
+
+@pytest.mark.feature("S4.5")
+@pytest.mark.parametrize(
+    ("back", "goes"),
+    [("/archives/", "/archives/"), ("https://evil.example/", "/"), ("//evil.example", "/"), ("", "/")],
+)
+def test_after_a_switch_one_is_on_a_page_of_ours(manager, back, goes):
+    answer = signed_in(manager).post(SWITCH, {"organization": "org-borealis", "next": back})
+    assert (answer.status_code, answer["Location"]) == (302, goes)
+
+
+@pytest.mark.feature("S4.5")
+def test_a_short_address_means_the_active_organisations_device(manager):
+    assert "Lobby camera 1" in html(manager, "/devices/cam-1/")
+    signed_in(manager).post(SWITCH, {"organization": "org-borealis"})
+    assert "Quay camera" in html(manager, "/devices/cam-1/")

@@ -54,3 +54,12 @@ def test_without_a_worker_the_deadline_says_so_and_the_wish_stands(link):
         control.wait_applied(link.pk, revision, seconds=1.0, sleep=lambda seconds: None)
     link.refresh_from_db()
     assert link.desire == Link.Desire.SUSPENDED
+
+
+@pytest.mark.feature("S4.5")
+def test_a_users_switch_is_a_wish_of_the_own_link_alone(link):
+    other = get_user_model().objects.create_user("owner", subject="sub-owner")
+    control.switch(link.user_id)
+    control.switch(other.pk)
+    link.refresh_from_db()
+    assert (link.switch_wanted, link.desired_revision, link.desire) == (1, 1, "auto")

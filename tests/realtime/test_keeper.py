@@ -58,7 +58,8 @@ class Provider:
 class Upstream:
     """A keeper whose manager is the test: `be` publishes a state."""
 
-    def __init__(self, link, bridge, database, provider):
+    def __init__(self, link, bridge, database, provider, dialect="events"):
+        self.dialect = dialect
         self.link, self.bridge, self.database, self.provider = link, bridge, database, provider
         self.clock = SystemClock()
         self.keeper = Keeper(link.pk, link.user_id, link.subject, StaticCredentials(ApiKey("key")), self._parts())
@@ -72,7 +73,7 @@ class Upstream:
 
         known = {
             "worker": "w1",
-            "endpoint": SimpleNamespace(dialect="events"),
+            "endpoint": SimpleNamespace(dialect=self.dialect),
             "transport": None,
             "policy": preset("full-jitter"),
             "bridge": self.bridge,
@@ -317,3 +318,92 @@ async def test_a_feed_that_comes_while_the_windows_close_does_not_keep_its_own(u
     await upstream.until("repaired", count=1)
     await upstream.until("nothing-missed", count=1)
     assert await upstream.gaps(outcome="open") == []
+
+
+async def asked_anew(upstream):
+    """Wait until there are subscriptions, and none of them has an answer yet."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            if {s.status for s in upstream.keeper._subscriptions} == {"wanted"}:
+                return
+            await asyncio.sleep(0.005)
+
+
+async def switched(upstream):
+    upstream.keeper.switch()
+    await asked_anew(upstream)
+
+
+@pytest.mark.feature("S4.5")
+async def test_a_switch_gives_every_subscription_up_and_its_window_closes_by_a_snapshot(upstream):
+    await upstream.open()
+    before = list(upstream.keeper._subscriptions)
+    await switched(upstream)
+    assert not set(map(id, before)) & set(map(id, upstream.keeper._subscriptions))
+    await upstream.until("open")
+    assert await upstream.gaps(outcome="open") == [("", "organisation switched", "open")]
+    upstream.feeds("live")
+    await upstream.until("nothing-missed")
+    assert (await upstream.gaps())[-1] == ("", "organisation switched", "nothing-missed")
+
+
+@pytest.mark.feature("S4.5")
+async def test_nothing_is_compared_before_the_new_subscriptions_have_their_answer(upstream):
+    await upstream.open()
+    asked = upstream.provider.asked
+    await switched(upstream)
+    for feed in [s.feed for s in upstream.keeper._subscriptions][:-1]:
+        upstream.feeds("live", only=feed)
+    await asyncio.sleep(0)
+    assert upstream.provider.asked == asked
+    upstream.feeds("live")
+    await upstream.until("nothing-missed")
+
+
+@pytest.mark.feature("S4.5")
+async def test_what_a_switch_missed_is_repaired(upstream):
+    await upstream.open()
+    await switched(upstream)
+    upstream.provider.devices = [{"orgId": "org", "deviceId": "d1", "online": True}]
+    upstream.feeds("live")
+    await upstream.until("repaired", 2)
+    assert (await upstream.gaps())[-1] == ("", "organisation switched", "repaired")
+
+
+@pytest.mark.feature("S4.5")
+async def test_a_switch_while_the_link_is_down_belongs_to_the_window_that_is_open(upstream):
+    await upstream.open()
+    upstream.be(State.BACKOFF, "connection lost")
+    upstream.keeper.switch()
+    upstream.be(State.OPEN)
+    await upstream.until("nothing-missed")
+    assert [cause for _, cause, _ in await upstream.gaps()] == ["connecting", "connection lost"]
+
+
+@pytest.mark.feature("S4.5")
+async def test_a_link_lost_in_the_middle_of_a_switch_keeps_its_window_until_it_is_back(upstream):
+    await upstream.open()
+    await switched(upstream)
+    upstream.be(State.BACKOFF, "connection lost")
+    await upstream.until("open")
+    upstream.be(State.OPEN)
+    upstream.feeds("live")
+    await upstream.until("open", 0)
+    assert [cause for _, cause, _ in await upstream.gaps()] == ["connecting", "organisation switched"]
+
+
+@pytest.mark.feature("S4.5")
+async def test_over_graphql_the_window_begins_when_the_other_organisation_was_last_compared(upstream, link):
+    wide = Upstream(link, upstream.bridge, upstream.database, upstream.provider, dialect="graphql")
+    wide.be(State.OPEN)
+    await asked_anew(wide)
+    wide.feeds("live")
+    await wide.keeper._repair
+    compared = wide.keeper._compared_at
+    await switched(wide)
+    await wide.until("open")
+    gap = await wide.database.run(lambda: Gap.objects.get(outcome="open"))
+    assert (gap.cause, gap.started_at) == ("organisation switched", compared - gaps.MARGIN)
+    wide.feeds("live")
+    await wide.until("open", 0)
+    await wide.keeper._end_repair()

@@ -13,14 +13,18 @@ export class ConnectionPage {
   #retry = document.querySelector("[data-retry]");
   #switch = document.querySelector("[data-switch-transport]");
 
-  /** @param {string[]} transports those that are configured */
-  constructor(feed, transports) {
+  /**
+   * @param {string[]} transports those that are configured
+   * @param {AbortSignal} signal ends it
+   */
+  constructor(feed, transports, signal) {
     this.#feed = feed;
     this.#retry?.addEventListener("click", () => feed.connection.retry());
     this.#switch?.addEventListener("click", () => feed.connection.useAnother());
     if (this.#switch) this.#switch.hidden = transports.length < 2;
     // The cursor moves with every change: a look now and then will do.
-    setInterval(() => this.changed(), 1000);
+    const looking = setInterval(() => this.changed(), 1000);
+    signal.addEventListener("abort", () => clearInterval(looking));
   }
 
   changed() {

@@ -12,8 +12,8 @@ export class Device {
   #timeline = document.querySelector("[data-timeline]");
   #root = document.querySelector("[data-device]");
 
-  constructor(feed) {
-    feed.store.subscribe(this.#root.dataset.entity, (change) => this.#changed(change));
+  constructor(feed, signal) {
+    feed.store.subscribe(this.#root.dataset.entity, (change) => this.#changed(change), signal);
   }
 
   #changed({ fields, gone, event }) {

@@ -2,6 +2,7 @@
  * The entities on the page: where each is shown, read once at the start and patched in place from then on.
  */
 
+import { isNewer } from "../live/store.js";
 import { FrameQueue } from "./frame.js";
 import { fieldNodes, readField, writeField, writeTime } from "./hooks.js";
 
@@ -13,21 +14,27 @@ export class Entities {
   #nodes = new WeakMap();
   #queue = new FrameQueue((key) => this.#patch(key));
 
-  /** @param {import("../live/store.js").Store} store takes what the page shows, and tells what changes */
-  constructor(store) {
+  /**
+   * @param {import("../live/store.js").Store} store takes what the page shows, and tells what changes
+   * @param {AbortSignal} signal ends it
+   */
+  constructor(store, signal) {
     this.#store = store;
-    for (const root of document.querySelectorAll("[data-entity]")) this.add(root);
-    store.subscribe("*", ({ key }) => this.#queue.add(key));
-    document.addEventListener("animationend", ({ target }) => target.classList.remove("changed"));
+    for (const root of document.querySelectorAll("[data-entity]")) this.#add(root);
+    store.subscribe("*", ({ key }) => this.#queue.add(key), signal);
+    document.addEventListener("animationend", ({ target }) => target.classList.remove("changed"), { signal });
   }
 
-  /** @param {HTMLElement} root shows an entity from now on; what it shows already is seeded */
-  add(root) {
+  /** Seeds what the page shows; what was known better meanwhile is patched in. */
+  #add(root) {
     const key = root.dataset.entity;
     const roots = this.#roots.get(key) ?? new Set();
     this.#roots.set(key, roots.add(root));
     const known = fieldNodes(root).map((node) => [node.dataset.field, readField(node)]).filter(([, field]) => field);
-    if (known.length) this.#store.seed(key, Object.fromEntries(known), readTimes(root));
+    if (!known.length) return;
+    this.#store.seed(key, Object.fromEntries(known), readTimes(root));
+    const { fields } = this.#store.entity(key);
+    if (known.some(([name, field]) => isNewer(fields[name], field))) this.#queue.add(key);
   }
 
   /** @param {HTMLElement} root was made from a template: it is filled with what the store knows */

@@ -8,7 +8,7 @@
 import { itemOf, itemsOf, matches, order } from "./fleet.js";
 import { FrameQueue } from "./frame.js";
 import { element, setText } from "./hooks.js";
-import { reloadSoon } from "./reload.js";
+import { renderNow, renderSoon } from "./render.js";
 import { makeRow } from "./template.js";
 
 export class List {
@@ -20,13 +20,13 @@ export class List {
   #queue = new FrameQueue(() => this.#render());
 
   /** @returns {List | null} the page's list; null when it has none, or not all of it */
-  static begin(feed, entities) {
+  static begin(feed, entities, signal) {
     const form = document.querySelector("[data-filter]");
     const isWhole = form?.dataset.complete === "true" && !document.querySelector("[rel=next], [rel=prev]");
-    return isWhole ? new List(feed, entities, form) : null;
+    return isWhole ? new List(feed, entities, form, signal) : null;
   }
 
-  constructor(feed, entities, form) {
+  constructor(feed, entities, form, signal) {
     this.#feed = feed;
     this.#entities = entities;
     this.#form = form;
@@ -37,7 +37,9 @@ export class List {
       event.preventDefault();
       this.#filter();
     });
-    feed.store.subscribe("*", (change) => change.key.startsWith(`${this.#kind}/`) && this.#changed(change));
+    const concerns = ({ key }) => key.startsWith(`${this.#kind}/`);
+    feed.store.subscribe("*", (change) => concerns(change) && this.#changed(change), signal);
+    if (this.#body && itemsOf(feed.store, this.#kind).some(({ key }) => !this.#row(key))) this.#queue.add(this.#body);
     // A page that was filtered by the server knows only what matched then.
     if (Object.keys(this.#wanted()).some((name) => name !== "sort")) feed.refresh();
   }
@@ -53,13 +55,13 @@ export class List {
     const query = new URLSearchParams(this.#wanted()).toString();
     history.replaceState(null, "", query ? `?${query}` : location.pathname);
     if (this.#body) this.#queue.add(this.#body);
-    else location.reload();
+    else renderNow();
   }
 
   /** Rows come and go by what they are; they do not move under the reader's eyes for having changed. */
   #changed({ key, created, gone }) {
     if (gone) this.#remove(key);
-    if (!this.#body) reloadSoon();
+    if (!this.#body) renderSoon();
     else if (created || gone || this.#isShown(key) !== this.#isWanted(key)) this.#queue.add(this.#body);
   }
 
@@ -82,13 +84,16 @@ export class List {
     const items = itemsOf(this.#feed.store, this.#kind);
     const shown = items.filter(({ key }) => this.#isWanted(key, wanted)).sort(order(wanted));
     this.#hideOthers(new Set(shown.map(({ key }) => key)));
-    this.#place(shown.map(({ key }) => this.#row(key)));
+    this.#place(shown.map(({ key }) => this.#rowOf(key)));
     this.#tell(shown.length, items.length);
   }
 
+  #rowOf(key) {
+    return this.#row(key) ?? makeRow(this.#feed, this.#entities, this.#kind, key);
+  }
+
   #row(key) {
-    const [row] = this.#entities.rootsOf(key);
-    return row ?? makeRow(this.#feed, this.#entities, this.#kind, key);
+    return this.#entities.rootsOf(key)[0];
   }
 
   #hideOthers(keys) {

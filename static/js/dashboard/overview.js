@@ -7,8 +7,9 @@ import { count, itemOf, itemsOf } from "./fleet.js";
 import * as format from "./format.js";
 import { atMostEvery } from "./frame.js";
 import { element, setText, timeElement } from "./hooks.js";
-import { reloadAsTheyComeAndGo, reloadSoon } from "./reload.js";
+import { renderAsTheyComeAndGo, renderSoon } from "./render.js";
 import { deviceAddress, makeRow } from "./template.js";
+import { isOwn } from "./view.js";
 
 /** How often numbers and lines may change: more often nobody can read. */
 const CALM_MS = 250;
@@ -27,11 +28,12 @@ export class Overview {
   #countAgain = atMostEvery(CALM_MS, () => this.#count());
   #listActivity = atMostEvery(CALM_MS, () => this.#list());
 
-  constructor(feed, entities) {
+  constructor(feed, entities, signal) {
     this.#feed = feed;
     this.#entities = entities;
-    feed.store.subscribe("*", (change) => this.#changed(change));
-    reloadAsTheyComeAndGo(feed.store, ["organization"]);
+    feed.store.subscribe("*", (change) => this.#changed(change), signal);
+    renderAsTheyComeAndGo(feed.store, ["organization"], signal);
+    for (const { key } of itemsOf(feed.store, "device")) this.#place({ key, created: true, gone: false });
   }
 
   /** How many devices are not current depends on it. */
@@ -55,7 +57,7 @@ export class Overview {
   #addCell(key) {
     const site = this.#feed.store.value(key, "siteId") ?? "";
     const group = document.querySelector(`[data-site="${CSS.escape(site)}"]`);
-    if (!group) return reloadSoon();
+    if (!group) return renderSoon();
     group.querySelector("ul").append(element("li", {}, makeRow(this.#feed, this.#entities, "device", key)));
     countCells(group);
   }
@@ -77,7 +79,7 @@ export class Overview {
 
   #note({ key, fields, event }) {
     const news = fields.filter((name) => !QUIET.has(name));
-    if (!news.length || key === "link/self" || event.source === "snapshot") return;
+    if (!news.length || isOwn(key) || event.source === "snapshot") return;
     for (const name of news) this.#waiting.push({ key, name, field: event.fields[name] });
     this.#waiting = this.#waiting.slice(-LINES);
     this.#listActivity();

@@ -17,28 +17,45 @@ import { List } from "./list.js";
 import { Overview } from "./overview.js";
 import { Pill } from "./pill.js";
 import { Pulse } from "./pulse.js";
-import { reloadAsTheyComeAndGo } from "./reload.js";
+import { onRender, renderAsTheyComeAndGo } from "./render.js";
 import { beginSignOut, showEnd } from "./sign_out.js";
+import { beginSwitcher } from "./switcher.js";
 import { beginTheme } from "./theme.js";
-import { beginTimes } from "./times.js";
+import { beginTimes, showTimes } from "./times.js";
 import { beginToasts, toast } from "./toast.js";
+import { isAside } from "./view.js";
 import { Waterfall } from "./waterfall.js";
 
 const { dataset } = document.body;
 
-/** Every live page's own part; it may have `changed` (the status) and `freshnessChanged`. */
+/** Every live page's own part, until the signal; it may have `changed` (the status) and `freshnessChanged`. */
 const PARTS = {
-  overview: (feed, entities) => new Overview(feed, entities),
-  devices: (feed, entities) => List.begin(feed, entities),
-  archives: (feed, entities) => List.begin(feed, entities),
-  device: (feed) => new Device(feed),
-  organization: (feed) => reloadAsTheyComeAndGo(feed.store, ["organization", "member"]),
-  connection: (feed) => new ConnectionPage(feed, dataset.transports.split(",")),
+  overview: (feed, entities, signal) => new Overview(feed, entities, signal),
+  devices: (feed, entities, signal) => List.begin(feed, entities, signal),
+  archives: (feed, entities, signal) => List.begin(feed, entities, signal),
+  device: (feed, entities, signal) => new Device(feed, signal),
+  organization: (feed, entities, signal) => renderAsTheyComeAndGo(feed.store, ["organization", "member"], signal),
+  connection: (feed, entities, signal) => new ConnectionPage(feed, dataset.transports.split(","), signal),
 };
 
+/** What is on the page from one rendering by the server to the next. It ends together. */
+class Content {
+  #ending = new AbortController();
+
+  constructor(feed) {
+    const { signal } = this.#ending;
+    this.part = PARTS[dataset.page]?.(feed, new Entities(feed.store, signal), signal);
+    Pulse.begin(feed, signal);
+    Waterfall.begin(feed, signal);
+  }
+
+  end() {
+    this.#ending.abort();
+  }
+}
+
 function beginLive() {
-  const store = new Store(dataset.cursor);
-  const entities = new Entities(store);
+  const store = new Store(dataset.cursor, isAside);
   const listeners = [];
   const feed = new Feed({
     store,
@@ -48,11 +65,18 @@ function beginLive() {
     refused: ({ cause, next }) => toast(`${cause}. ${next}`),
     changed: () => listeners.forEach((listener) => listener()),
   });
-  const part = PARTS[dataset.page]?.(feed, entities);
-  const pill = new Pill(feed, () => part?.freshnessChanged?.());
-  listeners.push(() => pill.changed(), () => part?.changed?.(), followStatus(feed));
-  Pulse.begin(feed);
-  Waterfall.begin(feed);
+  let content = new Content(feed);
+  const pill = new Pill(feed, () => content.part?.freshnessChanged?.());
+  listeners.push(() => pill.changed(), () => content.part?.changed?.(), followStatus(feed));
+  onRender(() => {
+    content.end();
+    content = new Content(feed);
+    showTimes();
+    pill.showAnew();
+    // What changed between that rendering and now is known; what ended is not, and may be on the page again.
+    feed.refresh();
+  });
+  beginSwitcher(store);
   beginToasts(store);
   beginAnnouncements(store);
   followBrowser(feed.connection);

@@ -17,7 +17,6 @@ const LOSING = new Set(["waiting", "reconnecting"]);
 export class Pill {
   #feed;
   #pill = document.querySelector("[data-pill]");
-  #standing = document.querySelector("[data-standing]");
   #word = null;
   #timer = null;
   #told;
@@ -34,6 +33,12 @@ export class Pill {
     const isLoss = this.#word !== null && LOSING.has(this.#feed.status.connection.state);
     if (isLoss && this.#word !== "browser-offline") this.#timer ??= setTimeout(() => this.show(), DEBOUNCE_MS);
     else this.show();
+  }
+
+  /** Says it on a content that the server has just rendered, which says what was so then. */
+  showAnew() {
+    this.#word = null;
+    this.show();
   }
 
   show() {
@@ -57,10 +62,11 @@ export class Pill {
     if (word === this.#word) return;
     this.#word = word;
     document.body.dataset.fresh = word;
-    if (this.#standing) {
-      this.#standing.dataset.standing = word;
-      setText(this.#standing.querySelector("[data-standing-label]"), LABELS[word]);
-      setText(this.#standing.querySelector("[data-standing-text]"), EXPLANATIONS[word]);
+    const standing = document.querySelector("[data-standing]");
+    if (standing) {
+      standing.dataset.standing = word;
+      setText(standing.querySelector("[data-standing-label]"), LABELS[word]);
+      setText(standing.querySelector("[data-standing-text]"), EXPLANATIONS[word]);
     }
     for (const node of document.querySelectorAll("[data-freshness]")) markRow(node, word);
     this.#told(word);

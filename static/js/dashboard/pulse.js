@@ -5,6 +5,7 @@
 import { atMostEvery } from "./frame.js";
 import { duration, hops, median, total } from "./hops.js";
 import { setText } from "./hooks.js";
+import { isOwn } from "./view.js";
 
 const MINUTE_MS = 60_000;
 
@@ -23,19 +24,20 @@ export class Pulse {
   #latencies = [];
   #draw = atMostEvery(SHOW_MS, () => this.#render());
 
-  static begin(feed) {
+  static begin(feed, signal) {
     const root = document.querySelector("[data-pulse]");
-    return root && new Pulse(feed, root);
+    return root && new Pulse(feed, root, signal);
   }
 
-  constructor(feed, root) {
+  constructor(feed, root, signal) {
     this.#feed = feed;
     this.#root = root;
     this.#bars = [...root.querySelectorAll("rect")];
     this.#counts = this.#bars.map((bar) => Number(bar.dataset.count));
     this.#minute = this.#now();
-    feed.store.subscribe("*", (change) => this.#changed(change));
-    setInterval(() => this.#draw(), MINUTE_MS / 4);
+    feed.store.subscribe("*", (change) => this.#changed(change), signal);
+    const turning = setInterval(() => this.#draw(), MINUTE_MS / 4);
+    signal.addEventListener("abort", () => clearInterval(turning));
   }
 
   #now() {
@@ -43,7 +45,7 @@ export class Pulse {
   }
 
   #changed({ key, fields, event }) {
-    if (!event || !fields.length || event.source === "snapshot" || key === "link/self") return;
+    if (!event || !fields.length || event.source === "snapshot" || isOwn(key)) return;
     this.#turn();
     this.#counts[this.#counts.length - 1] += fields.length;
     this.#latencies.push(total(hops(event.at, this.#feed.serverTime * 1000)));

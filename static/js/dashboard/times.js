@@ -7,13 +7,20 @@ import { showText, showTime } from "./hooks.js";
 
 const MINUTE_MS = 60_000;
 
+let day = "";
+
 export function beginTimes() {
-  for (const heading of document.querySelectorAll("[data-rows] th.time")) nameZone(heading);
-  let day = showAll();
+  showTimes();
   // At midnight the time alone would become a lie.
   setInterval(() => {
-    if (new Date().toDateString() !== day) day = showAll();
+    if (new Date().toDateString() !== day) showAll();
   }, MINUTE_MS);
+}
+
+/** Brings what the server has just rendered into the viewer's zone. */
+export function showTimes() {
+  for (const heading of document.querySelectorAll("[data-rows] th.time")) nameZone(heading);
+  showAll();
 }
 
 function nameZone(heading) {
@@ -24,5 +31,5 @@ function showAll() {
   const now = new Date();
   for (const node of document.querySelectorAll("time[data-value]")) showTime(node, now);
   for (const node of document.querySelectorAll('[data-format="time"]')) showText(node);
-  return now.toDateString();
+  day = now.toDateString();
 }

@@ -5,6 +5,7 @@
 import * as format from "./format.js";
 import { itemOf } from "./fleet.js";
 import { element } from "./hooks.js";
+import { isOwn } from "./view.js";
 
 const SHOWN_MS = 8_000;
 
@@ -24,7 +25,7 @@ export function toast(text) {
 /** Tells of urgent changes as they arrive; what a snapshot brings is old news. */
 export function beginToasts(store) {
   store.subscribe("*", ({ key, fields, event }) => {
-    if (!event?.urgent || event.source === "snapshot" || !fields.length || key === "link/self") return;
+    if (!event?.urgent || event.source === "snapshot" || !fields.length || isOwn(key)) return;
     const [name] = fields;
     const entity = store.entity(key);
     const called = entity ? itemOf(key, entity).name : key;

@@ -17,16 +17,16 @@ export class Waterfall {
   #root;
   #draw = atMostEvery(SHOW_MS, () => this.#render());
 
-  static begin(feed) {
+  static begin(feed, signal) {
     const root = document.querySelector("[data-waterfall]");
-    return root && new Waterfall(feed, root);
+    return root && new Waterfall(feed, root, signal);
   }
 
-  constructor(feed, root) {
+  constructor(feed, root, signal) {
     this.#feed = feed;
     this.#root = root;
     this.#rows = [...root.querySelectorAll("[data-hop]")];
-    feed.store.subscribe("*", (change) => this.#changed(change));
+    feed.store.subscribe("*", (change) => this.#changed(change), signal);
   }
 
   #changed({ key, event }) {

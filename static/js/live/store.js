@@ -50,10 +50,16 @@ export class Store {
    * @type {{mark: Cursor, events: object[]} | null}
    */
   #awaited = null;
+  #isAside;
 
-  /** @param {string} [cursor] where the events go on that follow the first state */
-  constructor(cursor = "") {
+  /**
+   * @param {string} [cursor] where the events go on that follow the first state
+   * @param {(key: string, store: Store) => boolean} [isAside] whether a key is of what this person does not look at
+   *   now: the snapshot leaves it out, and its events are passed over
+   */
+  constructor(cursor = "", isAside = () => false) {
     this.cursor = new Cursor(cursor);
+    this.#isAside = isAside;
   }
 
   /** Whether something may have been missed, which the next snapshot brings. */
@@ -87,12 +93,12 @@ export class Store {
   /**
    * @param {string} key an entity's, or `*` for all
    * @param {(change: Change) => void} tell
-   * @returns {() => void} ends it
+   * @param {AbortSignal} [signal] ends it
    */
-  subscribe(key, tell) {
+  subscribe(key, tell, signal) {
     const all = this.#subscribers.get(key) ?? new Set();
     this.#subscribers.set(key, all.add(tell));
-    return () => all.delete(tell);
+    signal?.addEventListener("abort", () => all.delete(tell));
   }
 
   /**
@@ -104,7 +110,7 @@ export class Store {
     const seen = this.cursor.see(event);
     if (seen === "seen") return seen;
     this.#awaited?.events.push(event);
-    if (seen === "new") this.#tell(merge(this.#entities, event));
+    if (seen === "new") this.#tell(this.#merge(event));
     return seen;
   }
 
@@ -131,9 +137,14 @@ export class Store {
     this.#awaited = null;
     this.#entities = entitiesOf(state);
     this.cursor.moveTo(cursor);
-    for (const event of events) if (this.cursor.see(event) === "new") merge(this.#entities, event);
+    for (const event of events) if (this.cursor.see(event) === "new") this.#merge(event);
     for (const change of differences(before, this.#entities)) this.#tell(change);
     return true;
+  }
+
+  /** @returns {Change | null} null: the frame told nothing that concerns this person now */
+  #merge(event) {
+    return this.#isAside(event.key, this) ? null : merge(this.#entities, event);
   }
 
   /** @param {Change | null} change */

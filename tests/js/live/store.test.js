@@ -88,13 +88,14 @@ test("heard moves with every event, changed only with another value", () => {
   assert.deepEqual(store.entity(DEVICE).meta, { changed: 10, confirmed: 0, heard: 52 });
 });
 
-test("a subscriber of a key hears of that key alone, until it ends it", () => {
+test("a subscriber of a key hears of that key alone, until the signal ends it", () => {
   const { store } = make();
   const heard = [];
-  const end = store.subscribe(DEVICE, (change) => heard.push(change.key));
+  const ending = new AbortController();
+  store.subscribe(DEVICE, (change) => heard.push(change.key), ending.signal);
   store.apply(event(1, { online: [true, 10, 1] }));
   store.apply(event(2, { online: [true, 10, 1] }, { key: "device/acme/other" }));
-  end();
+  ending.abort();
   store.apply(event(3, { online: [false, 20, 2] }));
   assert.deepEqual(heard, [DEVICE]);
 });
@@ -162,4 +163,17 @@ test("events of another life wait for the snapshot of that life", () => {
   store.replace({ cursor: "t:f:2", entities: { [DEVICE]: { online: [true, 4, 1] } } });
   assert.equal(store.value(DEVICE, "online"), false);
   assert.equal(String(store.cursor), "t:f:3");
+});
+
+test("what is put aside is seen and passed over, until a snapshot brings it to the front", () => {
+  const store = new Store("t:e:0", (key) => store.value("view/self", "aside")?.includes(key.split("/")[1]));
+  store.seed("view/self", { aside: [["acme"], 1, 1] });
+  assert.equal(store.apply(event(1, { online: [true, 10, 1] })), "new");
+  assert.equal(store.entity(DEVICE), undefined);
+  assert.equal(String(store.cursor), "t:e:1");
+  store.expectSnapshot();
+  store.apply(event(2, { online: [false, 20, 2] }));
+  assert.equal(store.entity(DEVICE), undefined);
+  store.replace(state(1, { "view/self": { aside: [["borealis"], 2, 2] }, [DEVICE]: { online: [true, 10, 1] } }));
+  assert.equal(store.value(DEVICE, "online"), false);
 });

@@ -13,7 +13,7 @@ def world():
 
 def test_the_demo_has_two_organisations_whose_people_see_different_devices(world):
     seen = {person.username: len(person.visible) for person in world.people.values()}
-    assert seen == {"viewer": 3, "owner": 8, "operator": 8, "rival": 4}
+    assert seen == {"viewer": 3, "owner": 8, "operator": 8, "manager": 12, "rival": 4}
     rivals = world.people["sub-rival"].visible
     assert all(key.startswith("device/org-borealis/") for key in rivals)
     assert world.people["sub-viewer"].visible < world.people["sub-owner"].visible
