@@ -163,7 +163,7 @@ class Shadow:
             await asyncio.wait([noted], timeout=NOTED_WITHIN)
 
     async def _follow_organizations(self) -> None:
-        """Listen to the organisations that the user is in now, as a keeper that speaks GraphQL does."""
+        """Listen to the organisation that the user looks at now, as a keeper that speaks GraphQL does."""
         now = self._parts.clock.monotonic()
         if self._heard.dialect == "graphql" and now - self._organizations_at >= ORGANIZATIONS_EVERY:
             org_ids = await self._parts.organizations(self.keeper.user_id)
