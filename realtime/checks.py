@@ -121,6 +121,12 @@ def _upstream_problems(upstream: config.UpstreamConfig) -> Iterator[CheckMessage
     name, secret = secrets.get(upstream.auth, ("", "not needed"))
     if not secret:
         yield Error(f"APPSYNC_AUTH is {upstream.auth}, and {name} is not set.", hint=f"Set {name}.", id="realtime.E005")
+    if upstream.snapshot_url and upstream.auth not in config.PER_USER and "{userId}" not in upstream.snapshot_url:
+        yield Error(
+            f"All links share what APPSYNC_AUTH={upstream.auth} sends, so SNAPSHOT_URL has to say whose view is meant.",
+            hint="Put {userId} where the user's subject belongs, and set SNAPSHOT_TOKEN to what the backend takes.",
+            id="realtime.E010",
+        )
     try:
         parse_channel(f"/{upstream.channel_root}/user/any/device/presenceChanged")
     except ChannelError as error:

@@ -15,6 +15,9 @@ from django.conf import settings
 
 from realtime.valkey_address import ValkeyAddress
 
+PER_USER = ("user-pool", "oidc")
+"""The ways to authorise in which each link sends its own user's token; in the others all links share one credential."""
+
 
 class Secret(str):
     """A string that does not show itself in a `repr`, as logs and tracebacks print their values."""
@@ -43,6 +46,7 @@ class UpstreamConfig:
     ca_file: Path | None
     allow_plaintext: bool
     snapshot_url: str
+    snapshot_token: Secret
     reconnect: str
     grace: float
     settle: float
@@ -151,6 +155,7 @@ def _upstream() -> UpstreamConfig:
         ca_file=settings.APPSYNC_CA_FILE,
         allow_plaintext=settings.APPSYNC_ALLOW_PLAINTEXT,
         snapshot_url=settings.SNAPSHOT_URL,
+        snapshot_token=Secret(settings.SNAPSHOT_TOKEN),
         reconnect=settings.UPSTREAM_RECONNECT,
         grace=settings.UPSTREAM_GRACE_SECONDS,
         settle=settings.UPSTREAM_SETTLE_SECONDS,

@@ -32,7 +32,7 @@ from realtime.appsync.session import Accepted, Rejected, SubscriptionChanged
 from realtime.appsync.states import SubscriptionState
 from realtime.clock import now_us
 from realtime.models import BUCKETS, WORKER_SILENT_AFTER, Lease, Worker
-from realtime.snapshot import SnapshotProvider, SnapshotUnavailable, caller
+from realtime.snapshot import SnapshotProvider, SnapshotUnavailable
 from realtime.upstream.transport import Socket, Transport, TransportError
 
 Verdict = Literal["ok", "warning", "failed", "skipped"]
@@ -178,12 +178,12 @@ async def clock_finding(url: str) -> Finding:
     return Finding("clock", verdict, f"within {abs(skew):.0f} s of the API's")
 
 
-async def snapshot_finding(provider: SnapshotProvider, authorization: Authorization) -> Finding:
+async def snapshot_finding(provider: SnapshotProvider, subject: str, authorization: Authorization) -> Finding:
     """Ask for a user's snapshot."""
     try:
-        snapshot = await provider.fetch(caller(authorization))
+        snapshot = await provider.fetch(subject, authorization)
     except SnapshotUnavailable as error:
-        return Finding("snapshot", "failed", str(error), "check SNAPSHOT_URL and that it takes the same token")
+        return Finding("snapshot", "failed", str(error), "check SNAPSHOT_URL, and that it takes the token")
     seen = f"{len(snapshot.devices)} devices, {len(snapshot.archives)} archives, as of {snapshot.as_of:%H:%M:%S} UTC"
     return Finding("snapshot", "ok", seen)
 

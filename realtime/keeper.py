@@ -21,7 +21,7 @@ from realtime.bridge import Bridge, NotRecorded, RawCopy
 from realtime.clock import now_us
 from realtime.notes import Backfill, CloseUnknown, FeedsState, LinkState
 from realtime.product import Recorder
-from realtime.snapshot import Snapshot, SnapshotProvider, SnapshotUnavailable, caller
+from realtime.snapshot import Snapshot, SnapshotProvider, SnapshotUnavailable
 from realtime.upstream.clock import Clock
 from realtime.upstream.connection import Connection
 from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
@@ -360,7 +360,7 @@ class Keeper:
             attempt += 1
             try:
                 authorization = await self._credentials.get(refresh=attempt == 2)
-                return await self._parts.provider.fetch(caller(authorization))
+                return self._own(await self._parts.provider.fetch(self.subject, authorization))
             except (TokenRefused, TokenUnavailable) as error:
                 logger.warning("link %s: no token for the snapshot: %s", self.subject, error)
             except SnapshotUnavailable as error:
@@ -368,6 +368,12 @@ class Keeper:
                     raise
                 logger.warning("link %s: %s", self.subject, error)
             await asyncio.sleep(SNAPSHOT_RETRY.delay(attempt, self._parts.rng))
+
+    def _own(self, snapshot: Snapshot) -> Snapshot:
+        """Refuse somebody else's view: recorded as this user's, it would show what this user may not see."""
+        if snapshot.user.user_id != self.subject:
+            raise SnapshotUnavailable("snapshot: it is of another user", retryable=False)
+        return snapshot
 
     def _cancel_repair(self) -> None:
         if self._repair is not None:

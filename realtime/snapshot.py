@@ -6,16 +6,20 @@ user may see. Another backend is another class with one method.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import msgspec
 
 from realtime.appsync.auth import Authorization, Request, without_host
 from realtime.clock import now_us
+from realtime.config import PER_USER, UpstreamConfig
 from realtime.events import Id, demand_shallow
 from realtime.upstream import http
+
+USER_ID = "{userId}"
+"""What stands for the user in SNAPSHOT_URL."""
 
 
 class Organization(msgspec.Struct, frozen=True, rename="camel"):
@@ -82,27 +86,32 @@ class SnapshotUnavailable(Exception):
 
 
 class SnapshotProvider(Protocol):
-    async def fetch(self, headers: Mapping[str, str]) -> Snapshot:
-        """Return the view of the user to whom these request headers belong; raises SnapshotUnavailable."""
+    async def fetch(self, subject: str, authorization: Authorization) -> Snapshot:
+        """Return the view of the user with this upstream subject, whose link authorises so.
 
-
-def caller(authorization: Authorization) -> dict[str, str]:
-    """Return the request headers that tell a provider whose view is asked for: those of the user's own token."""
-    return without_host(authorization.headers(Request("", "", "")))
+        Raises SnapshotUnavailable.
+        """
 
 
 class HttpSnapshots:
-    """Snapshots by GET, page after page, with the user's own token. Every page must be of the same ``asOf``."""
+    """Snapshots by GET, page after page. Every page must be of the same ``asOf``.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: ``{userId}`` in it stands for the user's subject.
+        token: sent in ``Authorization``; none sends the user's own, nothing sends none.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
         self._url = url
+        self._token = token
 
-    async def fetch(self, headers: Mapping[str, str]) -> Snapshot:
+    async def fetch(self, subject: str, authorization: Authorization) -> Snapshot:
         """As SnapshotProvider.fetch."""
         parts: list[Snapshot] = []
         asked = now_us()
+        url, headers = self._url.replace(USER_ID, quote(subject, safe="")), self._headers(authorization)
         try:
-            async for body in http.pages(self._url, headers):
+            async for body in http.pages(url, headers):
                 parts.append(_decoder.decode(body))
         except http.HttpError as error:
             raise SnapshotUnavailable(f"snapshot: {error}") from None
@@ -118,6 +127,23 @@ class HttpSnapshots:
             tuple(archive for part in parts for archive in part.archives),
             asked,
         )
+
+    def _headers(self, authorization: Authorization) -> dict[str, str]:
+        if self._token is None:
+            return without_host(authorization.headers(Request("", "", "")))
+        return {"Authorization": self._token} if self._token else {}
+
+
+def configured(upstream: UpstreamConfig) -> HttpSnapshots | None:
+    """Return the provider that the settings name, or none.
+
+    What all links share, an API key or a signature, is AppSync's and says nothing of whose view is meant: then the
+    address names the user, and a token of its own goes with it.
+    """
+    if not upstream.snapshot_url:
+        return None
+    as_user = upstream.auth in PER_USER and not upstream.snapshot_token
+    return HttpSnapshots(upstream.snapshot_url, None if as_user else upstream.snapshot_token)
 
 
 _decoder = msgspec.json.Decoder(Snapshot)

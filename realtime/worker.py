@@ -21,7 +21,7 @@ from django.db import DatabaseError, transaction
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime import credentials, demand, gaps, metrics, retention, switches, wanted
+from realtime import credentials, demand, gaps, metrics, retention, snapshot, switches, wanted
 from realtime.appsync.exceptions import BadEndpoint
 from realtime.bridge import Bridge
 from realtime.clock import now_us
@@ -33,7 +33,6 @@ from realtime.models import bucket_of
 from realtime.product import Product
 from realtime.relay import Relay
 from realtime.shadow import Shadows
-from realtime.snapshot import HttpSnapshots
 from realtime.upstream import endpoints
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.credentials import Credentials, UserCredentials
@@ -176,7 +175,7 @@ class Worker:
             bridge=self.bridge,
             recorder=self._recorder,
             organizations=self._organizations,
-            provider=HttpSnapshots(upstream.snapshot_url) if upstream.snapshot_url else None,
+            provider=snapshot.configured(upstream),
             clock=SystemClock(),
             rng=Random(),
             root=upstream.channel_root,

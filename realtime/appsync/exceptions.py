@@ -107,7 +107,22 @@ class WireError(msgspec.Struct, frozen=True, rename="camel"):
     error_code: int | None = None
 
 
-AUTH_KINDS = ("Unauthorized", "UnauthorizedException", "NotAuthorizedException", "AccessDeniedException")
+AUTH_KINDS = (
+    "Unauthorized",
+    "UnauthorizedException",
+    "NotAuthorizedException",
+    "AccessDeniedException",
+    "ExpiredTokenException",
+    "IncompleteSignatureException",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "UnrecognizedClientException",
+)
+CLOCK_MESSAGES = ("Signature expired", "Signature not yet current")
+"""How messages begin that refuse a signature for its time. https://docs.aws.amazon.com/IAM/latest/UserGuide/
+reference_sigv-troubleshooting.html"""
+
+CLOCK_HINT = "set this machine's clock: AWS takes a signature for five minutes"
 THROTTLE_KINDS = (
     "LimitExceededError",
     "MaxSubscriptionsReachedError",
@@ -130,8 +145,12 @@ def from_wire(errors: tuple[WireError, ...], scope: Scope) -> RemoteError:
     ``connection_error`` was seen to carry; then a message that is all there is.
     """
     first = errors[0] if errors else WireError()
-    kind = (first.error_type or "").rpartition("#")[2] or first.message or "UnknownError"
-    return _class_of(kind, first.error_code, first.message or "")(kind, first.message or "", first.error_code, scope)
+    message = first.message or ""
+    kind = (first.error_type or "").rpartition("#")[2] or message or "UnknownError"
+    if message.startswith(CLOCK_MESSAGES):
+        # Not the credentials' fault: once the clock is right, the same ones do.
+        return ServiceFault(kind, f"{message} ({CLOCK_HINT})", first.error_code, scope)
+    return _class_of(kind, first.error_code, message)(kind, message, first.error_code, scope)
 
 
 def _class_of(kind: str, code: int | None, message: str) -> type[RemoteError]:

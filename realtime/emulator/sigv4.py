@@ -14,8 +14,10 @@ from datetime import UTC, datetime, timedelta
 
 from realtime.emulator.errors import ApiError, bad_request, unauthorized
 
+SERVICE = "appsync"
 AUTHORIZATION = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/(?P<scope>(?P<date>\d{8})/(?P<region>[^/]+)/appsync/aws4_request),\s*"
+    r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/"
+    r"(?P<scope>(?P<date>\d{8})/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request),\s*"
     r"SignedHeaders=(?P<headers>[^,]+),\s*Signature=(?P<signature>[0-9a-f]{64})"
 )
 WINDOW = timedelta(minutes=5)
@@ -35,7 +37,7 @@ def verify(
     ``headers`` have lower-case names and hold ``authorization``, ``x-amz-date`` and whatever was signed.
     """
     match = AUTHORIZATION.fullmatch(headers.get("authorization", "").strip())
-    if match is None:
+    if match is None or match["service"] != SERVICE:
         raise bad_request("Authorization header is not a valid Signature Version 4 one.")
     secret = secret_of(match["key"])
     if secret is None:
@@ -74,6 +76,6 @@ def _canonical_request(headers: Mapping[str, str], signed: str, path: str, body:
 
 def _key(secret: str, date: str, region: str) -> bytes:
     key = f"AWS4{secret}".encode()
-    for part in (date, region, "appsync", "aws4_request"):
+    for part in (date, region, SERVICE, "aws4_request"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     return key

@@ -20,7 +20,9 @@ class IamCredentials:
         self._chain: Any = None
 
     async def get(self, *, refresh: bool = False) -> Authorization:
-        """Return what signs with the current credentials; ``refresh`` is botocore's own business."""
+        """Return what signs with the current credentials; with ``refresh``, look for them anew where they are kept."""
+        if refresh:
+            self._chain = None
         return await asyncio.to_thread(self._frozen)
 
     async def close(self) -> None:

@@ -60,6 +60,16 @@ def test_an_auth_mode_needs_its_secret(settings, auth):
     assert ids(checks.check_upstream) == ["realtime.E005"]
 
 
+@pytest.mark.parametrize("auth", ["user-pool", "oidc", "api-key", "lambda", "iam"])
+def test_a_credential_that_all_links_share_needs_an_address_that_names_the_user(settings, auth):
+    settings.APPSYNC_AUTH, settings.APPSYNC_REGION = auth, "eu-west-1"
+    settings.APPSYNC_API_KEY = settings.APPSYNC_LAMBDA_TOKEN = "given"
+    settings.SNAPSHOT_URL = "https://backend.example/view"
+    assert ids(checks.check_upstream) == ([] if auth in ("user-pool", "oidc") else ["realtime.E010"])
+    settings.SNAPSHOT_URL = "https://backend.example/{userId}/view"
+    assert ids(checks.check_upstream) == []
+
+
 def test_a_token_key_must_be_a_key(settings):
     settings.TOKEN_KEY = [*settings.TOKEN_KEY, "hunter2"]
     assert ids(checks.check_stores) == ["realtime.E006"]

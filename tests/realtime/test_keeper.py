@@ -35,18 +35,19 @@ class Provider:
         self.devices = []
         self.later = None
         self.failures = []
+        self.whose = "sub-viewer"
         self.asked = 0
         self.answering = asyncio.Event()
         self.answering.set()
 
-    async def fetch(self, headers):
+    async def fetch(self, subject, authorization):
         self.asked += 1
         await self.answering.wait()
         if self.failures:
             raise self.failures.pop(0)
         body = {
             "asOf": datetime.fromtimestamp(now_us() / 1e6, UTC).isoformat(),
-            "user": {"userId": "sub-viewer"},
+            "user": {"userId": self.whose},
             "organizations": [{"orgId": "org", "role": "Viewer"}],
             "devices": self.devices,
         }
@@ -222,6 +223,13 @@ async def test_a_snapshot_that_is_away_is_asked_until_it_comes(upstream, monkeyp
     upstream.provider.failures = [SnapshotUnavailable("down")] * 3
     await upstream.open()
     assert upstream.provider.asked == 3 + 2
+
+
+@pytest.mark.feature("S3.10")
+async def test_somebody_elses_view_is_not_taken_for_the_users(upstream):
+    upstream.provider.whose = "sub-owner"
+    await upstream.open()
+    assert await upstream.gaps() == [("", "connecting", "unknown")]
 
 
 async def test_a_snapshot_that_can_never_be_read_closes_the_window_as_unknown(upstream):

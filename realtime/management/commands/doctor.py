@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 from django.core.management.base import CommandError, CommandParser
 
-from realtime import config, credentials, doctor, feeds, valkey
+from realtime import config, credentials, doctor, feeds, snapshot, valkey
 from realtime.appsync.auth import Authorization, Token
 from realtime.appsync.exceptions import BadEndpoint
 from realtime.doctor import Finding
 from realtime.management import shown
 from realtime.management.base import ExampleCommand
-from realtime.snapshot import HttpSnapshots
 from realtime.upstream import endpoints
 from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
 from realtime.upstream.transport import WebSocketTransport, tls_context
@@ -94,10 +93,11 @@ class Command(ExampleCommand):
             return [*findings, Finding("auth", "skipped", why)]
         channel = feeds.channels(upstream.channel_root, subject)["device/presenceChanged"]
         findings += await doctor.upstream_findings(endpoint, WebSocketTransport(tls), authorization, channel)
-        if not upstream.snapshot_url:
+        provider = snapshot.configured(upstream)
+        if provider is None:
             remedy = "set SNAPSHOT_URL, or every gap closes as unknown"
             return [*findings, Finding("snapshot", "warning", "no provider is configured", remedy)]
-        return [*findings, await doctor.snapshot_finding(HttpSnapshots(upstream.snapshot_url), authorization)]
+        return [*findings, await doctor.snapshot_finding(provider, subject, authorization)]
 
     def _print(self, finding: Finding, as_json: bool) -> None:
         if as_json:

@@ -84,6 +84,8 @@ def test_a_second_ack_is_out_of_place_and_changes_nothing(talk):
         ({"errorType": "UnauthorizedException", "errorCode": 401}, AuthRejected),
         ({"errorType": "com.amazonaws.deepdish.graphql.auth#UnauthorizedException", "errorCode": 400}, AuthRejected),
         ({"message": "Token has expired.", "errorType": "BadRequestException"}, AuthRejected),
+        ({"errorType": "ExpiredTokenException", "message": "The security token is expired"}, AuthRejected),
+        ({"errorType": "InvalidSignatureException", "message": "Signature not yet current: 20261121"}, ServiceFault),
         ({"errorType": "LimitExceededError"}, Throttled),
         ({"message": "SubProtocolNotSupportedError", "errorCode": 400}, BadRequest),
         ({"errorType": "InternalFailure", "errorCode": 500}, ServiceFault),

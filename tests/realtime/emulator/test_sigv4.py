@@ -12,6 +12,7 @@ from realtime.emulator.auth import Authorizer, Call, normalized
 from realtime.emulator.errors import ApiError
 from realtime.emulator.issuer import Issuer
 from realtime.emulator.options import Auth
+from realtime.emulator.sigv4 import _key, verify
 
 CONNECT = Call("connect", "/event", b"{}")
 SUBSCRIBE = Call("subscribe", "/event", b'{"channel":"/default/a"}')
@@ -85,3 +86,40 @@ def test_html_escaping_breaks_signatures_of_bodies_with_angle_brackets_only(issu
     assert authorizer.identify(signed(plain), plain).mode == "iam"
     with pytest.raises(ApiError):
         authorizer.identify(signed(angled), angled)
+
+
+# ── What AWS publishes ───────────────────────────────────────────────────────────────────────────────────────
+
+VECTORS = {
+    # Of the Signature Version 4 test suite: POST, no query, no body.
+    "post-vanilla": ({}, "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"),
+    "post-header-key-sort": (
+        {"my-header1": "value1"},
+        "c5410059b04c1ee005303aed430f6e6645f61f4dc9e1461ec8f8916fdf18852c",
+    ),
+    "post-header-value-case": (
+        {"my-header1": "VALUE1"},
+        "cdbc9802e29d2942e5e10b5bccfdd67c5f22c7c4e8ae67b53629efa58b974b7d",
+    ),
+}
+
+
+@pytest.mark.parametrize("vector", VECTORS)
+def test_the_published_vectors_pass(vector, monkeypatch):
+    monkeypatch.setattr("realtime.emulator.sigv4.SERVICE", "service")
+    more, signature = VECTORS[vector]
+    signed = {"host": "example.amazonaws.com", **more, "x-amz-date": "20150830T123600Z"}
+    authorization = (
+        "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, "
+        f"SignedHeaders={';'.join(signed)}, Signature={signature}"
+    )
+    secrets = {"AKIDEXAMPLE": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
+    at = datetime(2015, 8, 30, 12, 36, tzinfo=UTC)
+    headers = {**signed, "authorization": authorization}
+    assert verify(headers, path="/", body=b"", secret_of=secrets.get, now=at) == "AKIDEXAMPLE"
+
+
+def test_the_published_derivation_of_a_key_is_ours(monkeypatch):
+    monkeypatch.setattr("realtime.emulator.sigv4.SERVICE", "iam")
+    key = _key("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "20150830", "us-east-1")
+    assert key.hex() == "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9"

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from realtime.appsync.auth import Token
 from realtime.snapshot import HttpSnapshots, SnapshotUnavailable
 from realtime.upstream import http
 
@@ -66,4 +67,4 @@ async def test_an_answer_that_is_no_object_is_an_error_with_words(body):
 async def test_a_snapshot_in_another_form_is_unavailable(body):
     async with answering(body) as (url, _):
         with pytest.raises(SnapshotUnavailable):
-            await HttpSnapshots(url).fetch({})
+            await HttpSnapshots(url).fetch("u", Token("t"))

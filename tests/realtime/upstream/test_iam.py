@@ -30,6 +30,16 @@ async def test_without_credentials_the_next_step_is_named(environment):
         await IamCredentials("eu-west-1").get()
 
 
+async def test_b05_credentials_are_looked_for_anew_when_the_service_refused_them(environment):
+    environment.setenv("AWS_ACCESS_KEY_ID", "AKIDFIRST")
+    environment.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    credentials = IamCredentials("eu-west-1")
+    assert (await credentials.get()).access_key_id == "AKIDFIRST"
+    environment.setenv("AWS_ACCESS_KEY_ID", "AKIDSECOND")
+    assert (await credentials.get()).access_key_id == "AKIDFIRST"
+    assert (await credentials.get(refresh=True)).access_key_id == "AKIDSECOND"
+
+
 @pytest.mark.feature("S3.10")
 async def test_each_request_is_signed_over_its_own_body_and_nothing_shows_the_secret(environment):
     environment.setenv("AWS_ACCESS_KEY_ID", KEY)

@@ -55,8 +55,8 @@ async def test_a_refusal_by_http_points_at_the_credentials(appsync):
 
 async def test_a_snapshot_is_counted_or_its_refusal_told(appsync, token):
     provider = HttpSnapshots(appsync["snapshot_url"])
-    assert "4 devices" in (await doctor.snapshot_finding(provider, Token(token("sub-owner")))).seen
-    assert (await doctor.snapshot_finding(provider, Token("bad"))).verdict == "failed"
+    assert "4 devices" in (await doctor.snapshot_finding(provider, "sub-owner", Token(token("sub-owner")))).seen
+    assert (await doctor.snapshot_finding(provider, "sub-owner", Token("bad"))).verdict == "failed"
 
 
 async def test_valkey_must_answer_and_should_evict_nothing(valkey):
