@@ -7,7 +7,8 @@ from typing import Any
 
 from django.db.models import Count, F, Q, Sum
 
-from realtime.models import WORKER_SILENT_AFTER, Gap, Link, Topic, Transition, UndecodablePayload, Worker
+from realtime import dualrun
+from realtime.models import WORKER_SILENT_AFTER, DualRun, Gap, Link, Topic, Transition, UndecodablePayload, Worker
 
 DAY_US = 86_400_000_000
 TRANSITIONS = 60
@@ -71,6 +72,12 @@ def live_of_wanted(link: Link) -> tuple[int, int]:
     """How many of the link's subscriptions are live, of how many wanted."""
     rows = subscriptions(link)
     return sum(row["state"] == "live" for row in rows), len(rows)
+
+
+def dual_run(link: Link, now: int) -> dualrun.Report | None:
+    """How both dialects compare on the link, if that was ever asked; `now` is in microseconds."""
+    run = DualRun.objects.filter(link=link).select_related("link").first()
+    return None if run is None else dualrun.report(run, now)
 
 
 def worker_is_silent(name: str, now: int) -> bool:

@@ -115,5 +115,6 @@ class LinkAdmin(Record):
             "subscriptions": diagnostics.subscriptions(link),
             "transitions": diagnostics.transitions(link),
             "gaps": diagnostics.gaps(link),
+            "dual_run": diagnostics.dual_run(link, now),
             "may_operate": self.has_operate_permission(request),
         }

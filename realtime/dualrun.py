@@ -116,6 +116,16 @@ class Channel:
     lag_p99: float | None
     lag_max: float | None
 
+    @property
+    def differing(self) -> tuple[int, ...]:
+        """The counts that are to be looked into, in the order of the fields."""
+        return self.missing, self.extra, self.late, self.early, self.reordered
+
+    @property
+    def explained(self) -> tuple[int, ...]:
+        """The counts that are no difference between the dialects."""
+        return self.repeated, self.apart, self.outside, self.unjudged
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -154,6 +164,11 @@ class Report:
     channels: list[Channel]
     differences: list[Difference]
     unreadable: int
+
+    @property
+    def sides(self) -> tuple[tuple[str, SideState], ...]:
+        """Both sides by role."""
+        return ("recorded", self.recorded), ("shadow", self.shadow)
 
 
 def report(run: DualRun, now: int) -> Report:

@@ -193,7 +193,7 @@ RULES = (
     Rule("dashboard.product", ("dashboard.*", *engine("config"))),
     Rule(
         "dashboard*",
-        ("dashboard.*", *FOR_PRODUCT, *engine("admin", "control", "credentials")),
+        ("dashboard.*", *FOR_PRODUCT, *engine("admin", "control", "credentials", "dualrun")),
         ("django", "msgspec"),
     ),
 )

@@ -8,7 +8,10 @@ from django.contrib.auth.models import Permission
 
 from dashboard import diagnostics
 from dashboard.models import User
+from realtime import dualrun
 from realtime.clock import now_us
+from realtime.comparing import Results, Sample, Tally
+from realtime.dualrun import Findings
 from realtime.models import Gap, Lease, Link, Transition, UndecodablePayload, Worker
 from tests.dashboard.conftest import NOW, link_up, signed_in
 
@@ -185,3 +188,28 @@ def test_the_first_page_shows_the_engine_at_a_glance(people, link):
     shown = page(people.operator, "/admin/")
     assert "1 backoff" in shown
     assert "open gaps" in shown
+
+
+@pytest.mark.feature("B6")
+def test_a_link_that_was_never_compared_says_how_to(people, link):
+    assert "manage.py dualrun start sub-viewer" in page(people.operator, f"{LINKS}{link.pk}/change/")
+
+
+@pytest.mark.feature("B6")
+def test_a_links_page_shows_how_both_dialects_compare(people, link):
+    dualrun.start([link.pk], 30.0)
+    tally = Tally(matched=1234, alone={"events": 1, "graphql": 0})
+    results = Results(
+        {"roleChanged": tally}, samples=[Sample("alone", "events", "roleChanged", NOW, "member/o/u", NOW)]
+    )
+    sides = {"graphql": {"state": "failed", "reason": "APPSYNC_GRAPHQL_URL is not set", "live": False}}
+    Worker.objects.create(name="w7", beat=now_us())
+    Link.objects.update(worker="w7")
+    since = dualrun.wanted()[link.pk].since
+    Findings(link.pk, since, "events", sides, dualrun.stored(results)).apply(NOW)
+    shown = page(people.operator, f"{LINKS}{link.pk}/change/")
+    assert "Shadow: graphql" in shown
+    assert "APPSYNC_GRAPHQL_URL is not set" in shown
+    assert "1234" in shown
+    assert "missing on graphql" in shown
+    assert "member/o/u" in shown

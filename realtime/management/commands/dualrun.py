@@ -109,7 +109,7 @@ class Command(ExampleCommand):
     def _show(self, report: dualrun.Report) -> None:
         run = report.run
         self.stdout.write(f"{run.link.subject}: since {shown.time(run.since)}, window {run.window:g} s")
-        for role, side in (("recorded", report.recorded), ("shadow", report.shadow)):
+        for role, side in report.sides:
             state = f"{side.state} {side.reason}".strip()
             self.stdout.write(f"  {role:<9}{side.dialect:<8} {'live' if side.live else 'not live'} ({state})")
         rows = [[_cell(getattr(row, name)) for name in COLUMNS] for row in report.channels]
