@@ -297,7 +297,17 @@ class _Life:
             if self._tasks:
                 await asyncio.wait(set(self._tasks))
         finally:
-            await self._socket.close()
+            await _close(self._socket)
+
+
+async def _close(socket: Socket) -> None:
+    """Close it, also when cancelled meanwhile: a session that is given up while it closes must not stay open."""
+    closing = asyncio.ensure_future(socket.close())
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        await asyncio.wait([closing])
+        raise
 
 
 def _report(sink: Sink, error: TransportError) -> None:

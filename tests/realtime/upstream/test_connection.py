@@ -129,6 +129,19 @@ async def test_the_end_is_told_when_the_socket_is_closed_and_not_before(link):
     assert (link.state, link.socket.closed) == (State.BACKOFF, 1)
 
 
+async def test_a_session_that_is_replaced_while_it_closes_is_closed_all_the_same(link):
+    await link.start()
+    closing = link.socket
+    closing.close_gate = asyncio.Event()
+    closing.end()
+    await settle()
+    link.manager.connect_now()
+    await settle()
+    closing.close_gate.set()
+    await settle()
+    assert (closing.closed, link.state, len(link.transport.sockets)) == (1, State.OPEN, 2)
+
+
 async def test_a_socket_that_can_not_be_written_to_is_closed_all_the_same(link):
     await link.start()
     link.socket.send_error = TransportError("connection lost")
