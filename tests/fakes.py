@@ -193,8 +193,11 @@ class ScriptedTransport:
                 self.given_up += 1
         if isinstance(outcome, Exception):
             raise outcome
-        self.sockets.append(outcome or FakeSocket(self.service))
+        self.sockets.append(outcome or self.make_socket())
         return self.sockets[-1]
+
+    def make_socket(self):
+        return FakeSocket(self.service)
 
 
 class FakeCredentials:
