@@ -45,8 +45,7 @@ def organizations(user_id: int) -> Organizations:
 
 def visible(user: User, prefix: str = "") -> QuerySet[Visibility]:
     """The living grants of `user`, without those put aside, for keys that begin with `prefix` (``device/``)."""
-    aside = _active_first(user.pk).values("org_id")[1:]
-    return _granted(user, prefix).exclude(~Q(key__startswith=PERSONAL), org_id__in=aside)
+    return _granted(user, prefix).exclude(~Q(key__startswith=PERSONAL), org_id__in=_aside(user))
 
 
 def fields(user: User, prefix: str = "") -> QuerySet[Field]:
@@ -68,9 +67,9 @@ def memberships(user: User) -> QuerySet[Membership]:
     return Membership.objects.filter(user=user, ended_at=None).order_by("org_id")
 
 
-def is_aside(user: User, key: str) -> bool:
-    """Whether `user` would see this entity by switching to its organisation."""
-    return _granted(user, key).filter(key=key).exists() and not may_see(user, key)
+def put_aside(user: User, prefix: str) -> QuerySet[Visibility]:
+    """The living grants of what `user` would see by switching to its organisation."""
+    return _granted(user, prefix).filter(~Q(key__startswith=PERSONAL), org_id__in=_aside(user))
 
 
 def may_choose(user: User, org_id: str) -> bool:
@@ -93,6 +92,10 @@ def _active_first(user_id: int) -> QuerySet[Membership]:
     """Active is the organisation last chosen, while one is a member of it, else the first by its id."""
     others = Case(When(org_id=F("user__organization"), then=0), default=1)
     return Membership.objects.filter(user_id=user_id, ended_at=None).order_by(others, "org_id")
+
+
+def _aside(user: User) -> QuerySet[Membership, str]:
+    return _active_first(user.pk).values_list("org_id", flat=True)[1:]
 
 
 def _granted(user: User, prefix: str) -> QuerySet[Visibility]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from dashboard import access, entities, fleet, forms, freshness, live, switching, timeline, upstream
 from dashboard.entities import Entity
-from dashboard.models import Membership, User
+from dashboard.models import Membership, User, Visibility
 from realtime.clock import now_us
 
 
@@ -97,7 +97,8 @@ def devices(request: SignedInRequest) -> dict[str, Any]:
 
 def device(request: SignedInRequest, org_id: str, device_id: str) -> HttpResponse:
     """One device. Of an organisation that is put aside it is said whose it is, and offered to switch."""
-    is_aside = request.user.is_authenticated and access.is_aside(request.user, f"device/{org_id}/{device_id}")
+    key = f"device/{org_id}/{device_id}"
+    is_aside = request.user.is_authenticated and access.put_aside(request.user, key).filter(key=key).exists()
     page = device_aside if is_aside else device_here
     return page(request, org_id=org_id, device_id=device_id)
 
@@ -123,8 +124,12 @@ def device_here(request: SignedInRequest, org_id: str, device_id: str) -> dict[s
 @require_safe
 @login_required
 def device_by_id(request: SignedInRequest, device_id: str) -> HttpResponse:
-    """The short address. An id is unique in its organisation only: where two match, the list shows both."""
-    keys = [row.key for row in access.visible(request.user, "device/") if row.key.endswith(f"/{device_id}")]
+    """The short address. An id is unique in its organisation only: where two match, the list shows both.
+
+    What the active organisation has comes before what is put aside.
+    """
+    here, aside = access.visible(request.user, "device/"), access.put_aside(request.user, "device/")
+    keys = _ending(here, f"/{device_id}") or _ending(aside, f"/{device_id}")[:1]
     if not keys:
         raise Http404
     if len(keys) > 1:
@@ -195,6 +200,10 @@ def _one(user: User, key: str) -> Entity:
 
 def _find(user: User, key: str) -> Entity | None:
     return entities.read(access.fields_of(user, key)).get(key)
+
+
+def _ending(rows: Iterable[Visibility], end: str) -> list[str]:
+    return [row.key for row in rows if row.key.endswith(end)]
 
 
 def _bars(counts: list[int]) -> list[dict[str, float]]:

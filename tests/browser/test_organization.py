@@ -55,6 +55,7 @@ def test_another_tab_follows_and_equals_one_that_was_just_loaded(open_page, stil
     page = live(open_page("/devices/", "manager"))
     choose(page, "Borealis Retail")
     shows(other, "Borealis Retail")
+    expect(other.get_by_text("You are looking at Borealis Retail now")).to_be_visible(timeout=SOON)
     live(other)
     fresh = live(open_page(address, "manager"))
     until(lambda: values(other, ENTITIES) == values(other, SNAPSHOT), "the state that the server tells", 15)

@@ -275,3 +275,13 @@ def test_a_short_address_means_the_active_organisations_device(manager):
     assert "Lobby camera 1" in html(manager, "/devices/cam-1/")
     signed_in(manager).post(SWITCH, {"organization": "org-borealis"})
     assert "Quay camera" in html(manager, "/devices/cam-1/")
+
+
+@pytest.mark.feature("S4.5")
+@pytest.mark.parametrize("address", ["/devices/org-aurora/cam-2/", "/devices/cam-2/"])
+def test_a_device_that_is_put_aside_offers_to_switch_to_its_organisation(manager, address):
+    signed_in(manager).post(SWITCH, {"organization": "org-borealis"})
+    shown = html(manager, address)
+    assert "This device belongs to Aurora Logistics" in shown
+    assert "Garage camera 2" not in shown
+    assert 'name="organization" value="org-aurora"' in shown

@@ -1,6 +1,7 @@
 """A link's windows: where they begin, what closes them, and that none is forgotten."""
 
 import asyncio
+import dataclasses
 from datetime import UTC, datetime
 from random import Random
 from types import SimpleNamespace
@@ -415,3 +416,28 @@ async def test_over_graphql_the_window_begins_when_the_other_organisation_was_la
     wide.feeds("live")
     await wide.until("open", 0)
     await wide.keeper._end_repair()
+
+
+@pytest.mark.feature("S4.5")
+async def test_a_second_switch_during_the_first_goes_on_with_its_window(upstream):
+    await upstream.open()
+    await switched(upstream)
+    upstream.feeds("live", only="roleChanged")
+    await switched(upstream)
+    upstream.feeds("live")
+    await upstream.until("open", 0)
+    assert [cause for _, cause, _ in await upstream.gaps()] == ["connecting", "organisation switched"]
+
+
+@pytest.mark.feature("S4.5")
+async def test_a_feed_that_stays_without_an_answer_after_a_switch_has_a_window_of_its_own(upstream):
+    upstream.keeper._parts = dataclasses.replace(
+        upstream.keeper._parts, policy=preset("full-jitter", sync_timeout=0.05)
+    )
+    await upstream.open()
+    await switched(upstream)
+    for feed in [s.feed for s in upstream.keeper._subscriptions if s.feed != "roleChanged"]:
+        upstream.feeds("live", only=feed)
+    await upstream.until("nothing-missed")
+    await upstream.until("open")
+    assert await upstream.gaps(outcome="open") == [("roleChanged", "wanted", "open")]

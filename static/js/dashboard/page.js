@@ -19,7 +19,7 @@ import { Pill } from "./pill.js";
 import { Pulse } from "./pulse.js";
 import { onRender, renderAsTheyComeAndGo } from "./render.js";
 import { beginSignOut, showEnd } from "./sign_out.js";
-import { beginSwitcher } from "./switcher.js";
+import { beginSwitcher, tellSwitched } from "./switcher.js";
 import { beginTheme } from "./theme.js";
 import { beginTimes, showTimes } from "./times.js";
 import { beginToasts, toast } from "./toast.js";
@@ -73,6 +73,7 @@ function beginLive() {
     content = new Content(feed);
     showTimes();
     pill.showAnew();
+    tellSwitched();
     // What changed between that rendering and now is known; what ended is not, and may be on the page again.
     feed.refresh();
   });

@@ -4,14 +4,13 @@
  * on, so do address and focus: nothing is loaded again.
  */
 
-import { toast } from "./toast.js";
-
 /** The changes that make it necessary come in a burst. */
 const QUIET_MS = 700;
 
 /** Should it not have helped, to do it again at once would not either. */
 const AGAIN_MS = 10_000;
 
+/** While the server does not answer: the pill says so, and this waits. */
 const FAILED_MS = 3_000;
 
 let timer = null;
@@ -58,23 +57,19 @@ async function render() {
   asked?.abort();
   asked = new AbortController();
   const { signal } = asked;
-  try {
-    const page = await fetchPage(signal);
-    if (signal.aborted) return;
-    renderedAt = performance.now();
-    // The sign-in form, or an error: what is no live page takes the place of this one as a whole.
-    if (page.body.dataset.live !== "on") return location.reload();
-    keepFocus(() => take(page));
-    replaced();
-  } catch (error) {
-    if (signal.aborted) return;
-    toast(`This page could not be brought up to date: ${error.message}. Trying again.`);
-    later(FAILED_MS);
-  }
+  const page = await fetchPage(signal).catch(() => null);
+  if (signal.aborted) return;
+  if (page === null) return later(FAILED_MS);
+  renderedAt = performance.now();
+  // The sign-in form, or word that it is gone: what is no live page takes the place of this one as a whole.
+  if (page.body.dataset.live !== "on") return location.reload();
+  keepFocus(() => take(page));
+  replaced();
 }
 
 async function fetchPage(signal) {
   const response = await fetch(location.href, { signal, cache: "no-store", credentials: "same-origin" });
+  if (response.status >= 500) throw new Error(`The server answered ${response.status}`);
   return new DOMParser().parseFromString(await response.text(), "text/html");
 }
 

@@ -3,16 +3,30 @@
  */
 
 import { renderNow, renderSoon } from "./render.js";
+import { toast } from "./toast.js";
 import { VIEW } from "./view.js";
+
+let switched = false;
 
 /** @param {import("../live/store.js").Store} store */
 export function beginSwitcher(store) {
   closeWhenLeft();
-  store.subscribe(VIEW, ({ fields }) => fields.includes("organization") && renderNow());
+  store.subscribe(VIEW, ({ fields }) => {
+    if (!fields.includes("organization")) return;
+    switched = true;
+    renderNow();
+  });
   store.subscribe("*", ({ key, created, gone, fields }) => {
     // Another membership is another choice.
     if (key.startsWith("member/") && (created || gone || fields.includes("role"))) renderSoon();
   });
+}
+
+/** Says why everything on the page is another, once it is. */
+export function tellSwitched() {
+  const name = document.querySelector(".switcher-name")?.textContent;
+  if (switched && name) toast(`You are looking at ${name} now`);
+  switched = false;
 }
 
 /** As a menu is expected to: by the escape key, which gives the focus back, and by a click elsewhere. */
