@@ -128,7 +128,7 @@ async def test_c14_stats_count_sockets_subscriptions_and_deliveries_by_subject(c
     await world(op="set", key=LOBBY, fields={"online": False})
     await client.expect(type="data")
     stats = (await http.get("/control/stats")).json()
-    assert (stats["sockets"], stats["subscriptions"], stats["published"], stats["delivered"]) == (1, 1, 3, 1)
+    assert (stats["sockets"], stats["subscriptions"], stats["published"], stats["delivered"]) == (1, 1, 4, 1)
     assert stats["by_sub"] == {"sub-viewer": {"sockets": 1, "subscriptions": 1, "delivered": 1}}
     assert stats["connections"][0]["subscriptions"] == [CHANNEL]
     await client.close()
@@ -147,7 +147,7 @@ async def test_c14_the_transcript_accounts_for_each_event_and_each_delivery(conn
     assert kinds[0] == "opened"
     assert kinds[-1] == "closed"
     published = [r for r in transcript["records"] if r["kind"] == "published"]
-    assert [r["sub"] for r in published] == ["sub-viewer", "sub-owner", "sub-operator"]
+    assert [r["sub"] for r in published] == ["sub-viewer", "sub-owner", "sub-operator", "sub-manager"]
     (delivered,) = [r for r in transcript["records"] if r["kind"] == "delivered"]
     assert delivered["number"] == published[0]["n"]
     assert (delivered["subscription"], delivered["sub"]) == ("s1", "sub-viewer")

@@ -45,7 +45,8 @@ def told(transcript):
 async def test_a_change_goes_to_each_watchers_own_channel(fleet, transcript):
     fleet.carry_out(Set(LOBBY, {"online": False}))
     assert [(r.channel, r.sub) for r in told(transcript)] == [
-        (f"/vortex-app/user/{sub}/device/presenceChanged", sub) for sub in ("sub-viewer", "sub-owner", "sub-operator")
+        (f"/vortex-app/user/{sub}/device/presenceChanged", sub)
+        for sub in ("sub-viewer", "sub-owner", "sub-operator", "sub-manager")
     ]
     assert len({r.event for r in told(transcript)}) == 1
 

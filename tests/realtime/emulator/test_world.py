@@ -101,13 +101,13 @@ def tick():
 def test_a_change_is_told_on_its_feed_to_those_who_may_see_it(world, tick, key, fields, feed, payload):
     (notice,) = world.apply(Set(key, fields), tick)
     assert notice.feed == feed
-    assert notice.subs == ("sub-viewer", "sub-owner", "sub-operator")
+    assert notice.subs == ("sub-viewer", "sub-owner", "sub-operator", "sub-manager")
     assert notice.payload == {**payload, "timestamp": 1000}
 
 
 def test_a_change_outside_a_viewers_site_is_not_told_to_them(world, tick):
     (notice,) = world.apply(Set("device/org-aurora/cam-002", {"online": False}), tick)
-    assert notice.subs == ("sub-owner", "sub-operator")
+    assert notice.subs == ("sub-owner", "sub-operator", "sub-manager")
 
 
 def test_fields_of_several_feeds_are_told_apart_each_with_its_own_time(world, tick):
@@ -156,7 +156,7 @@ def test_the_end_of_a_membership_takes_all_of_the_organisation_away(world, tick)
 
 def test_devices_come_and_go_with_their_archives(world, tick):
     world.apply(AddDevice(Device("org-aurora", "cam-900", "New", site_id="site-2")), tick)
-    assert world.watchers("device/org-aurora/cam-900") == ("sub-owner", "sub-operator")
+    assert world.watchers("device/org-aurora/cam-900") == ("sub-owner", "sub-operator", "sub-manager")
     assert world.apply(RemoveDevice(LOBBY), tick) == []
     assert LOBBY not in world.devices
     assert world.watchers(LOBBY) == ()
