@@ -35,11 +35,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is being asked for, as far as signing goes: always a POST to ``path`` with ``body``."""
+    """What is being asked for: as far as signing goes always a POST to ``path`` with ``body``.
+
+    ``namespace`` is that of the channel that it is about, if it is about one.
+    """
 
     name: OperationName
     path: str
     body: bytes
+    namespace: str = ""
 
 
 class Authorizer:
@@ -56,7 +60,9 @@ class Authorizer:
         if self._auth.checks_host and credentials.get("host", self.host) != self.host:
             raise bad_request(f"The host in the authorization is not {self.host}.")
         identity = self._identity(credentials, call)
-        if identity.mode not in self._auth.modes.get(call.name, frozenset({identity.mode})):
+        modes = self._auth.modes
+        taken = modes.get(f"{call.name}@{call.namespace}", modes.get(call.name))
+        if taken is not None and identity.mode not in taken:
             raise unauthorized()
         return identity
 

@@ -91,7 +91,7 @@ class EventsSession(Session):
 
     def _authorize_subscribe(self, message: dict[str, Any], pattern: str) -> None:
         body = msgspec.json.encode({"channel": message["channel"]})
-        identity = self._identify(message, Call("subscribe", PATH, body))
+        identity = self._identify(message, Call("subscribe", PATH, body, namespace(pattern)))
         self.api.authorizer.check_channel(identity, pattern)
         if namespace(pattern) not in self.api.options.known_namespaces:
             raise unauthorized(None)
@@ -110,7 +110,7 @@ class EventsSession(Session):
 
     def _publish(self, ident: str, message: dict[str, Any]) -> dict[str, Any]:
         channel, events = message.get("channel"), message.get("events")
-        identity = self._identify(message, Call("publish", PATH, signed_body(channel, events)))
+        identity = self._identify(message, Call("publish", PATH, signed_body(channel, events), _namespace(channel)))
         self._check_rate()
         outcome = publish(self.api, identity, channel, events, TOO_MANY_OVER_WEBSOCKET)
         return {"id": ident, "type": "publish_success", **outcome}
@@ -160,11 +160,17 @@ class EventsEndpoint:
 
     def post(self, request: Request) -> Response:
         """Publish; refusals carry the error type in ``x-amzn-errortype`` too."""
-        call = Call("publish", PATH, request.body)
-        identity = self._api.authorizer.identify(request.headers, call)
         body = _body(request.body)
-        outcome = publish(self._api, identity, body.get("channel"), body.get("events"), TOO_MANY_OVER_HTTP)
+        channel = body.get("channel")
+        call = Call("publish", PATH, request.body, _namespace(channel))
+        identity = self._api.authorizer.identify(request.headers, call)
+        outcome = publish(self._api, identity, channel, body.get("events"), TOO_MANY_OVER_HTTP)
         return json_response(outcome)
+
+
+def _namespace(channel: object) -> str:
+    """Return the namespace of a channel that may turn out to be none."""
+    return str(channel).removeprefix("/").partition("/")[0]
 
 
 def _pattern(text: object) -> str:

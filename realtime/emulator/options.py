@@ -18,7 +18,8 @@ class Auth:
     api_keys: tuple[str, ...] = (DEFAULT_API_KEY,)
     lambda_token: str | None = None
     iam_keys: dict[str, str] = field(default_factory=dict)
-    # Modes that an operation takes (`api-key`, `jwt`, `lambda`, `iam`); an operation that is not named takes all.
+    # Modes that an operation takes (`api-key`, `jwt`, `lambda`, `iam`), for all namespaces or, as `publish@rooms`, for
+    # one; an operation that is not named takes all.
     modes: dict[str, frozenset[str]] = field(default_factory=dict)
     # Reproduces a signature mismatch that WebSocket publishes with <, > or & have met on the service.
     html_escapes_signed_body: bool = False

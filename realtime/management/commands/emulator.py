@@ -23,8 +23,8 @@ from realtime.management import arguments
 from realtime.management.base import ExampleCommand
 
 AUTH_MODE_HELP = (
-    f"takes an operation ({', '.join(get_args(OperationName))}), =, and the modes that it lets in, of"
-    f" {', '.join(get_args(Mode))}, as connect=jwt,api-key; repeatable"
+    f"takes an operation ({', '.join(get_args(OperationName))}), in one namespace as publish@rooms, =, and the modes"
+    f" that it lets in, of {', '.join(get_args(Mode))}, as connect=jwt,api-key; repeatable"
 )
 
 DAY_HELP = (
@@ -181,7 +181,7 @@ def _iam_key(pair: str) -> tuple[str, str]:
 def _auth_mode(pair: str) -> tuple[str, frozenset[str]]:
     operation, _, modes = pair.partition("=")
     wanted = frozenset(modes.split(","))
-    if operation not in get_args(OperationName) or not wanted <= set(get_args(Mode)):
+    if operation.partition("@")[0] not in get_args(OperationName) or not wanted <= set(get_args(Mode)):
         raise CommandError(f"--auth-mode {AUTH_MODE_HELP}", returncode=2)
     return operation, wanted
 

@@ -107,6 +107,24 @@ async def test_c05_an_operation_takes_only_the_modes_it_is_given(started, key):
     await client.close()
 
 
+async def test_c05_a_namespace_may_take_other_modes_than_the_rest_of_the_api(started, key):
+    modes = {"publish": frozenset({"lambda"}), "publish@rooms": frozenset({"api-key"}), "subscribe@rooms": frozenset()}
+    emulator = await started(auth=Auth(lambda_token="open sesame", modes=modes), namespaces=("rooms",))
+    client = await Client.ready(emulator, key)
+    await client.publish("/default/a", "1")
+    await client.expect(type="publish_error")
+    await client.publish("rooms/a", "1")
+    await client.expect(type="publish_success")
+    await client.subscribe("/rooms/a")
+    await client.expect(type="subscribe_error")
+    await client.subscribed("/default/a")
+    await client.close()
+    async with httpx.AsyncClient(base_url=emulator.url) as http:
+        for channel, status in (("/default/a", 401), ("/rooms/a", 200)):
+            body = {"channel": channel, "events": ["1"]}
+            assert (await http.post("/event", headers=key, json=body)).status_code == status
+
+
 async def test_c04_the_host_in_the_authorization_is_checked_on_request_only(started, key):
     emulator = await started(auth=Auth(checks_host=True))
     client = await Client.open(emulator, key)
