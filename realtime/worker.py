@@ -188,7 +188,13 @@ class Worker:
         return preset(self._upstream.reconnect, **changes)
 
     async def _organizations(self, user_id: int) -> list[str]:
-        return await self._database.run(self._recorder.organizations, user_id)
+        """As Recorder.organizations, however long the database is away: a repair that ended for it would not return."""
+        while True:
+            try:
+                return await self._database.run(self._recorder.organizations, user_id)
+            except DatabaseError as error:
+                logger.warning("can't see whose news is wanted: %s", error)
+            await asyncio.sleep(LOOK_EVERY)
 
     # ── What is wanted ───────────────────────────────────────────────────────────────────────────────────────
 

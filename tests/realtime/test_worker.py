@@ -8,6 +8,7 @@ import pytest_asyncio
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
 
+from dashboard.recording import FieldRecorder
 from realtime import config, gaps, product
 from realtime import valkey as valkey_client
 from realtime.leases import Fenced, Leases
@@ -100,3 +101,19 @@ async def test_a_worker_that_still_waits_for_its_database_stops_when_asked(start
     worker.stop()
     async with asyncio.timeout(DEADLINE):
         await task
+
+
+async def test_a_database_that_is_away_for_a_moment_does_not_keep_a_link_from_its_organisations(start, monkeypatch):
+    answers = [OperationalError("locked"), ["org"]]
+
+    def organizations(recorder, user_id):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(FieldRecorder, "organizations", organizations)
+    worker, _ = start()
+    async with asyncio.timeout(DEADLINE):
+        assert await worker._organizations(1) == ["org"]
+    assert not answers
