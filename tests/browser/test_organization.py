@@ -81,6 +81,28 @@ def test_after_a_switch_the_active_organisations_changes_are_shown_and_the_other
     expect(field(other, "online")).to_have_text("Offline", timeout=SOON)
 
 
+def test_switches_back_and_forth_under_traffic_end_with_the_same_state_in_all_tabs(open_page, world, back):
+    other = marked(live(open_page("/devices/", "manager")))
+    page = live(open_page("/", "manager"))
+    try:
+        world(op="rate", rate=60)
+        for name in ("Borealis Retail", "Aurora Logistics") * 3 + ("Borealis Retail",):
+            choose(page, name)
+    finally:
+        world(op="rate", rate=10)
+        world(op="pause")
+    try:
+        shows(other, "Borealis Retail")
+        live(other)
+        live(page)
+        fresh = live(open_page("/devices/", "manager"))
+        until(lambda: values(other, ENTITIES) == values(other, SNAPSHOT), "the state that the server tells", 15)
+        until(lambda: other.evaluate(CONTENT) == fresh.evaluate(CONTENT), "the same content in both tabs", 15)
+        assert_not_reloaded(other)
+    finally:
+        world(op="resume")
+
+
 def test_the_switch_is_a_row_in_the_ledger_that_is_closed(open_page, still, back):
     page = live(open_page("/connection/", "manager"))
     choose(page, "Borealis Retail")
@@ -103,11 +125,14 @@ def test_what_somebody_types_in_another_tab_is_kept(open_page, still, back):
     assert_not_reloaded(other)
 
 
-def test_a_devices_page_says_that_it_is_another_organisations(open_page, still, back):
-    other = marked(live(open_page("/devices/org-aurora/cam-001/", "manager")))
+@pytest.mark.parametrize("address", ["/devices/org-aurora/cam-001/", "/devices/cam-001/"])
+def test_a_devices_page_says_that_it_is_another_organisations(open_page, still, back, address):
+    """Borealis has a device of that id too: nobody may take it for Aurora's."""
+    other = marked(live(open_page(address, "manager")))
     choose(live(open_page("/", "manager")), "Borealis Retail")
     expect(other.get_by_role("heading", name="This device belongs to Aurora Logistics")).to_be_visible(timeout=SOON)
     assert_not_reloaded(other)
+    assert other.url.endswith("/devices/org-aurora/cam-001/")
     other.get_by_role("button", name="Switch to Aurora Logistics").click()
     expect(field(other, "online")).to_be_visible(timeout=SOON)
     shows(other, "Aurora Logistics")

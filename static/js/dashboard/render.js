@@ -67,14 +67,20 @@ async function render() {
   replaced();
 }
 
+/** A device's short address means another device once another organisation is looked at: the whole one does not. */
+function address() {
+  return document.querySelector("link[rel=canonical]")?.href ?? location.href;
+}
+
 async function fetchPage(signal) {
-  const response = await fetch(location.href, { signal, cache: "no-store", credentials: "same-origin" });
+  const response = await fetch(address(), { signal, cache: "no-store", credentials: "same-origin" });
   if (response.status >= 500) throw new Error(`The server answered ${response.status}`);
   return new DOMParser().parseFromString(await response.text(), "text/html");
 }
 
 /** @param {Document} page its nodes are moved here */
 function take(page) {
+  history.replaceState(null, "", address());
   document.title = page.title;
   document.body.dataset.page = page.body.dataset.page;
   for (const part of ["main", "[data-switcher]"]) {
