@@ -37,6 +37,21 @@ def test_the_overview_counts_on(open_page, still):
     assert_not_reloaded(page)
 
 
+def test_a_device_of_a_new_site_gets_its_place_on_the_map(open_page, still):
+    page = marked(live(open_page("/", "owner")))
+    added = {"orgId": "org-aurora", "deviceId": "cam-roof", "name": "Camera on the new roof", "siteId": "site-roof"}
+    still(op="add-device", device=added)
+    try:
+        still(op="set", key="device/org-aurora/cam-roof", fields={"online": True})
+        cell = page.locator('[data-site="site-roof"] .cell')
+        expect(cell).to_have_attribute("data-entity", "device/org-aurora/cam-roof", timeout=SOON)
+        still(op="set", key="device/org-aurora/cam-roof", fields={"online": False})
+        expect(cell.locator('[data-field="online"]')).to_have_text("Offline", timeout=SOON)
+        assert_not_reloaded(page)
+    finally:
+        still(op="remove-device", device="device/org-aurora/cam-roof")
+
+
 @pytest.mark.feature("B7")
 @pytest.mark.feature("S4.13")
 def test_the_way_of_the_last_change_is_shown_hop_by_hop(open_page, still):

@@ -14,6 +14,7 @@ const AGAIN_MS = 10_000;
 const FAILED_MS = 3_000;
 
 let timer = null;
+let wished = false;
 let renderedAt = -AGAIN_MS;
 let replaced = () => {};
 let asked = null;
@@ -23,13 +24,14 @@ export function onRender(told) {
   replaced = told;
 }
 
-/** Soon, and rarely. */
+/** Soon, and rarely; what is due now is not put off. */
 export function renderSoon() {
-  later(Math.max(QUIET_MS, renderedAt + AGAIN_MS - performance.now()));
+  if (!wished) later(Math.max(QUIET_MS, renderedAt + AGAIN_MS - performance.now()));
 }
 
 /** Because the person wished it, here or in another tab. */
 export function renderNow() {
+  wished = true;
   later(0);
 }
 
@@ -54,6 +56,7 @@ function later(ms) {
 
 /** Of two that are under way the later one counts: the first may have been rendered before what it is to show. */
 async function render() {
+  wished = false;
   asked?.abort();
   asked = new AbortController();
   const { signal } = asked;
