@@ -13,7 +13,7 @@ from realtime.appsync.endpoint import Endpoint
 from realtime.appsync.events_session import EventsSession
 from realtime.appsync.exceptions import AppSyncError, NotSent, RequestTimeout, WireError, from_wire
 from realtime.appsync.publishing import Outcome
-from realtime.appsync.session import Accepted, Carrier, Published, Rejected
+from realtime.appsync.session import Accepted, Published, Rejected
 from realtime.appsync.states import SessionState
 from realtime.upstream.clock import Clock, Handle, timeout
 from realtime.upstream.pace import Pace
@@ -28,19 +28,11 @@ CLOSED = "the publisher is closed"
 class SocketWay:
     """As publisher.Way, over one socket at a time. Nothing is subscribed on it."""
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        transport: Transport,
-        pace: Pace,
-        clock: Clock,
-        carrier: Carrier = "subprotocol",
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, transport: Transport, pace: Pace, clock: Clock) -> None:
         self._endpoint = endpoint
         self._transport = transport
         self._pace = pace
         self._clock = clock
-        self._carrier = carrier
         self._connecting = asyncio.Lock()
         self._line: _Line | None = None
         self._lines: set[_Line] = set()
@@ -74,7 +66,7 @@ class SocketWay:
             return self._line
 
     async def _connect(self, authorization: Authorization) -> _Line:
-        session = EventsSession(self._endpoint, carrier=self._carrier)
+        session = EventsSession(self._endpoint)
         line = _Line(session, self._transport, authorization, self._clock)
         self._lines.add(line)
         line.run.add_done_callback(lambda _: self._lines.discard(line))
