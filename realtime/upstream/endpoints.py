@@ -42,4 +42,4 @@ def shared_credentials(upstream: UpstreamConfig) -> Credentials | None:
 def _given(variable: str, value: str) -> str:
     if not value:
         raise BadEndpoint(f"{variable} is not set, and APPSYNC_AUTH needs it")
-    return value
+    return str(value)  # a Secret of the configuration goes into no frame

@@ -28,7 +28,10 @@ They find a half-open connection long before the service's 300 s do.
 CLOSE_TIMEOUT = 3.0
 
 frames_logger = logging.getLogger("realtime.upstream.frames")
-frames_logger.setLevel(logging.INFO)  # what the library says below that holds headers and frames: the credentials
+# What the library says below INFO holds headers and frames: the credentials. The level saves it the work, the filter
+# stays when a configuration of logging resets the levels of loggers that it does not name.
+frames_logger.setLevel(logging.INFO)
+frames_logger.addFilter(lambda record: record.levelno >= logging.INFO)
 
 
 class TransportError(Exception):
