@@ -6,11 +6,16 @@ https://docs.aws.amazon.com/appsync/latest/eventapi/configure-event-api-auth.htm
 
 from __future__ import annotations
 
+import logging
 from base64 import b64encode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
+
+# botocore's signer says what it signs, the session token among it. A filter stays when a configuration of logging
+# resets levels.
+logging.getLogger("botocore.auth").addFilter(lambda record: record.levelno >= logging.INFO)
 
 CONNECT_BODY = "{}"
 """What a signing mode signs for an upgrade."""
