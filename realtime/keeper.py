@@ -101,6 +101,8 @@ class Keeper:
         self._reconcile_at: float | None = None
         self._feeds_noted = False
         self._received = 0
+        self._proven: float | None = None
+        self.state = State.STOPPED
 
     # ── What the connection tells (connection.Inlet) ─────────────────────────────────────────────────────────
 
@@ -161,13 +163,20 @@ class Keeper:
         self._cancel_repair()
         self._repair = asyncio.create_task(self._switch_over(), name=f"switch {self.subject}")
 
-    def proof(self) -> tuple[int, int, int]:
-        """Return (link id, up to when it is proven to be recorded in full, copies received since the last proof)."""
+    def proof(self) -> tuple[int, int, int] | None:
+        """Return (link id, up to when it is proven to be recorded in full, copies received since the last proof).
+
+        None while nothing was heard since the last one: then that one still says all that is known.
+        """
+        heard = self.manager.heard_at
+        if heard == self._proven and not self._received:
+            return None
         received, self._received = self._received, 0
         through = self._parts.bridge.recorded_through()
-        heard = self.manager.heard_at
         if heard is not None:
-            through = min(through, self._wall_us(heard))
+            heard_us = self._wall_us(heard)
+            self._proven = heard if heard_us <= through else None
+            through = min(through, heard_us)
         return self.link_id, through, received
 
     @property
@@ -194,6 +203,7 @@ class Keeper:
     # ── The manager's snapshots ──────────────────────────────────────────────────────────────────────────────
 
     def _changed(self, snapshot: LinkSnapshot) -> None:
+        self.state = snapshot.state
         is_open = snapshot.state is State.OPEN
         if self._was_open and not is_open:
             # By now the session is fenced off, but what it heard last is still known.

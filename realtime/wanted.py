@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import F
+from django.db.models import F, Value
+from django.db.models.functions import Coalesce
 
-from realtime.models import Credential, Link
+from realtime.models import Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,48 +36,54 @@ class Wanted:
     refused: str
     active: bool
 
+    @property
+    def demand(self) -> tuple[bool, bool, bool]:
+        """What decides whether the link is to be up."""
+        return self.present, self.suspended, self.active
 
-def look(buckets: Collection[int], present: set[int], kept: set[int], signed_in_after: int) -> list[Wanted]:
-    """Return the links in these buckets that matter now.
 
-    These are those of the users who are ``present``, those that are ``kept`` already (ids of links), those of a
-    sign-in after ``signed_in_after`` (µs), and those of whom an operator wishes something.
+COLUMNS = (
+    "pk",
+    "user_id",
+    "subject",
+    "signed_in_at",
+    "desire",
+    "reconnect_wanted",
+    "repair_wanted",
+    "switch_wanted",
+    "desired_revision",
+    "applied_revision",
+    Coalesce("user__credential__generation", 0),
+    Coalesce("user__credential__refused", Value("")),
+    "user__is_active",
+)
+"""In the order of Wanted's fields; ``present`` and ``suspended`` are made of ``signed_in_at`` and ``desire``."""
+
+
+def look(
+    buckets: Collection[int], present: set[int], came: set[int], kept: set[int], signed_in_after: int
+) -> list[Wanted]:
+    """Return the links in these buckets that are asked about, or of which there is news.
+
+    These are those of the users who ``came``, those with the ids in ``kept``, those of a sign-in after
+    ``signed_in_after`` (µs), and those of whom an operator wishes something. ``present`` are all users who are.
     """
-    links = Link.objects.filter(user_id__in=present) | Link.objects.filter(pk__in=kept)
+    links = Link.objects.filter(user_id__in=came) | Link.objects.filter(pk__in=kept)
     links = links | Link.objects.filter(signed_in_at__gt=signed_in_after)
     links = links | Link.objects.filter(desired_revision__gt=F("applied_revision"))
-    rows = list(links.in_buckets(buckets).select_related("user").distinct())
-    tokens = _tokens(row.user_id for row in rows)
-    return [
-        _wanted(row, row.user_id in present or row.signed_in_at > signed_in_after, *tokens.get(row.user_id, (0, "")))
-        for row in rows
-    ]
+    rows = links.in_buckets(buckets).values_list(*COLUMNS)
+    return [_wanted(present, signed_in_after, *row) for row in rows]
+
+
+def _wanted(
+    present: set[int], signed_in_after: int, link_id: int, user_id: int, subject: str, signed_in_at: int,
+    desire: str, *others: Any
+) -> Wanted:  # fmt: skip
+    is_present = user_id in present or signed_in_at > signed_in_after
+    return Wanted(link_id, user_id, subject, is_present, desire == Link.Desire.SUSPENDED, *others)
 
 
 def note_applied(applied: Iterable[tuple[int, int]]) -> None:
     """Note which wishes were followed, as (link id, revision)."""
     for link_id, revision in applied:
         Link.objects.filter(pk=link_id, applied_revision__lt=revision).update(applied_revision=revision)
-
-
-def _tokens(user_ids: Iterable[int]) -> dict[int, tuple[int, str]]:
-    kept = Credential.objects.filter(user_id__in=list(user_ids)).values_list("user", "generation", "refused")
-    return {user_id: (generation, refused) for user_id, generation, refused in kept}
-
-
-def _wanted(row: Link, present: bool, generation: int, refused: str) -> Wanted:
-    return Wanted(
-        link_id=row.pk,
-        user_id=row.user_id,
-        subject=row.subject,
-        present=present,
-        suspended=row.desire == Link.Desire.SUSPENDED,
-        reconnect=row.reconnect_wanted,
-        repair=row.repair_wanted,
-        switch=row.switch_wanted,
-        revision=row.desired_revision,
-        applied=row.applied_revision,
-        generation=generation,
-        refused=refused,
-        active=row.user.is_active,
-    )

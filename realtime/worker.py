@@ -46,6 +46,9 @@ logger = logging.getLogger("realtime.worker")
 LOOK_EVERY = 0.5
 """Seconds between two looks at what is wanted: a link is dialled within this of its user's sign-in."""
 
+LOOK_AT_ALL_EVERY = 2.0
+"""Seconds between two looks at every link that is kept; in between only at those of which there is news."""
+
 PROVE_EVERY = 2.0
 """Seconds between two beats, and writes of how far links are recorded: what a killed worker's windows begin before."""
 
@@ -89,6 +92,8 @@ class Worker:
         self._seen: dict[int, Wanted] = {}
         self._idle_since: dict[int, float] = {}
         self._present: set[int] = set()
+        self._asked: set[int] = set()
+        self._looked_at_all = 0.0
         self._valkey_away = False
         self._stopping = asyncio.Event()
 
@@ -207,9 +212,7 @@ class Worker:
         await self._ask_presence()
         try:
             surplus = await self._follow_leases()
-            links = await self._database.run(
-                wanted.look, self._leases.held, self._present, set(self.keepers), now_us() - SIGNED_IN_LASTS
-            )
+            links = await self._look_at_links()
             protocol = await self._database.run(switches.get, switches.PROTOCOL, self._config.upstream.protocol)
         except DatabaseError as error:
             logger.warning("can't see what is wanted: %s", error)
@@ -225,6 +228,21 @@ class Worker:
         await self._hand_over(surplus)
         await self._shadows.follow(self.keepers, self._parts, self._upstream)
 
+    async def _look_at_links(self) -> list[Wanted]:
+        """Return the links of which something may be wanted anew: at times all that are kept, else only the news."""
+        now = time.monotonic()
+        everything = now - self._looked_at_all >= LOOK_AT_ALL_EVERY
+        present, kept = self._present, set(self.keepers) if everything else set()
+        links = await self._database.run(
+            wanted.look, self._leases.held, present, present - self._asked, kept, now_us() - SIGNED_IN_LASTS
+        )
+        self._asked = present
+        if everything:
+            self._looked_at_all = now
+        found = {row.link_id for row in links}
+        left = [row for row in self._seen.values() if row.present and row.user_id not in present]
+        return links + [replace(row, present=False) for row in left if row.link_id not in found]
+
     def _note_applied(self, applied: Sequence[tuple[int, int]]) -> None:
         with transaction.atomic():
             owned = self._leases.owned(link_id for link_id, _ in applied)
@@ -237,6 +255,7 @@ class Worker:
         change = await self._database.run(self._leases.look)
         metrics.BUCKETS.set(len(self._leases.held))
         if change.taken:
+            self._asked = set()
             logger.info("took %d buckets; %d of their links were left live", len(change.taken), change.left_live)
         if change.lost:
             logger.warning("%d buckets were taken over: this worker seemed dead", len(change.lost))
@@ -285,6 +304,7 @@ class Worker:
             return
         logger.info("the links change from %s to %s", before.protocol, protocol)
         await self._let_go(list(self.keepers), f"changing to {protocol}")
+        self._asked = set()
 
     async def _forget(self) -> None:
         """Let go of links that nobody has watched for long: their state is in the database."""
@@ -312,7 +332,8 @@ class Worker:
         before = self._seen.get(row.link_id)
         self._seen[row.link_id] = row
         self._follow_tokens(keeper, row, before)
-        self._follow_presence(keeper, row)
+        if before is None or row.demand != before.demand:
+            self._follow_demand(keeper, row)
         if before is not None and row.reconnect != before.reconnect:
             keeper.manager.connect_now()
         if before is not None and row.repair != before.repair:
@@ -346,7 +367,7 @@ class Worker:
             keeper.manager.auth_changed(row.subject)
             keeper.manager.start()
 
-    def _follow_presence(self, keeper: Keeper, row: Wanted) -> None:
+    def _follow_demand(self, keeper: Keeper, row: Wanted) -> None:
         manager = keeper.manager
         if row.suspended or not row.active:
             reason = "suspended by an operator" if row.suspended else "the account is not active"
@@ -356,7 +377,7 @@ class Worker:
             came_back = self._idle_since.pop(row.link_id, None) is not None
             manager.resume()
             if came_back or manager.snapshot.state is State.STOPPED:
-                manager.start()  # not with each look: that would revive a link which gave up
+                manager.start()
         elif row.link_id not in self._idle_since:
             self._idle_since[row.link_id] = time.monotonic()
             manager.suspend("nobody is watching", self._config.upstream.grace)
@@ -369,15 +390,19 @@ class Worker:
     # ── Proof of life ────────────────────────────────────────────────────────────────────────────────────────
 
     async def _prove(self) -> None:
+        unwritten: dict[int, tuple[int, int, int]] = {}
         while True:
-            states = Counter(keeper.manager.snapshot.state for keeper in self.keepers.values())
+            states = Counter(keeper.state for keeper in self.keepers.values())
             for state in State:
                 metrics.LINKS.labels(state.value).set(states[state])
             for keeper in self.keepers.values():
                 keeper.reconcile()
-            proofs = [keeper.proof() for keeper in self.keepers.values() if keeper.provable]
+                if keeper.provable and (proof := keeper.proof()) is not None:
+                    link_id, through, received = proof
+                    unwritten[link_id] = link_id, through, received + unwritten.get(link_id, (0, 0, 0))[2]
             try:
-                await self._database.run(self._beat, proofs)
+                await self._database.run(self._beat, list(unwritten.values()))
+                unwritten.clear()
             except DatabaseError as error:
                 logger.warning("can't write the beat: %s", error)
             await asyncio.sleep(PROVE_EVERY)
