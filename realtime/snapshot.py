@@ -6,6 +6,7 @@ user may see. Another backend is another class with one method.
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -77,6 +78,10 @@ class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
     asked: int | None = None
 
 
+AT_ONCE = 16
+"""Snapshots that are fetched at the same time: thousands of links may open at once, and the backend serves others."""
+
+
 class SnapshotUnavailable(Exception):
     """The provider could not answer; ``retryable`` tells whether asking again later may help."""
 
@@ -104,9 +109,14 @@ class HttpSnapshots:
     def __init__(self, url: str, token: str | None = None) -> None:
         self._url = url
         self._token = token
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def fetch(self, subject: str, authorization: Authorization) -> Snapshot:
         """As SnapshotProvider.fetch."""
+        async with self._turns:
+            return await self._ask(subject, authorization)
+
+    async def _ask(self, subject: str, authorization: Authorization) -> Snapshot:
         parts: list[Snapshot] = []
         asked = now_us()
         url, headers = self._url.replace(USER_ID, quote(subject, safe="")), self._headers(authorization)

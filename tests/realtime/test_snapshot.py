@@ -1,5 +1,6 @@
 """Snapshots over HTTP: whole, of one moment, and read strictly."""
 
+import asyncio
 from dataclasses import replace
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 from realtime import config
 from realtime.appsync.auth import Token
 from realtime.clock import now_us
-from realtime.snapshot import HttpSnapshots, SnapshotUnavailable, configured
+from realtime.snapshot import AT_ONCE, HttpSnapshots, SnapshotUnavailable, configured
 from realtime.upstream import http
 
 pytestmark = pytest.mark.feature("S4.12")
@@ -35,6 +36,26 @@ def provider(monkeypatch):
         return HttpSnapshots("http://source/snapshot")
 
     return answering
+
+
+async def test_only_so_many_are_fetched_at_once(monkeypatch):
+    under_way, most, goes_on = 0, 0, asyncio.Event()
+
+    async def pages(url, headers):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        if under_way == AT_ONCE:
+            goes_on.set()
+        await goes_on.wait()
+        yield page()
+        under_way -= 1
+
+    monkeypatch.setattr(http, "pages", pages)
+    provider = HttpSnapshots("http://source/snapshot")
+    async with asyncio.timeout(10):
+        fetched = await asyncio.gather(*(provider.fetch("u1", TOKEN) for _ in range(3 * AT_ONCE)))
+    assert (len(fetched), most) == (3 * AT_ONCE, AT_ONCE)
 
 
 async def refusal(provider):
