@@ -10,7 +10,7 @@ from django.db import transaction
 from dashboard.models import User
 
 PASSWORD = "fleetlight"
-OPERATED = ("link", "transition", "gap", "undecodablepayload", "worker", "switch", "topic")
+OPERATED = ("link", "transition", "gap", "undecodablepayload", "drift", "worker", "switch", "topic")
 
 
 @dataclass(frozen=True, slots=True)

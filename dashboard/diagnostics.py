@@ -8,7 +8,17 @@ from typing import Any
 from django.db.models import Count, F, Q, Sum
 
 from realtime import dualrun
-from realtime.models import WORKER_SILENT_AFTER, DualRun, Gap, Link, Topic, Transition, UndecodablePayload, Worker
+from realtime.models import (
+    WORKER_SILENT_AFTER,
+    Drift,
+    DualRun,
+    Gap,
+    Link,
+    Topic,
+    Transition,
+    UndecodablePayload,
+    Worker,
+)
 
 DAY_US = 86_400_000_000
 TRANSITIONS = 60
@@ -28,6 +38,7 @@ class Summary:
     workers_alive: int
     workers_silent: list[str]
     undecodable: int
+    drifting: int
     unrelayed: int
 
 
@@ -47,6 +58,7 @@ def summary(now: int) -> Summary:
         workers_alive=running.filter(beat__gte=now - WORKER_SILENT_AFTER).count(),
         workers_silent=list(running.filter(beat__lt=now - WORKER_SILENT_AFTER).values_list("name", flat=True)),
         undecodable=UndecodablePayload.objects.filter(at__gte=now - DAY_US).count(),
+        drifting=Drift.objects.filter(last_at__gte=now - DAY_US).count(),
         unrelayed=behind["entries"] or 0,
     )
 

@@ -11,7 +11,18 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from realtime import clock
-from realtime.models import BUCKETS, WORKER_SILENT_AFTER, Gap, Lease, Link, Switch, Topic, UndecodablePayload, Worker
+from realtime.models import (
+    BUCKETS,
+    WORKER_SILENT_AFTER,
+    Drift,
+    Gap,
+    Lease,
+    Link,
+    Switch,
+    Topic,
+    UndecodablePayload,
+    Worker,
+)
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -50,7 +61,7 @@ class Record(ModelAdmin):
 
 @admin.register(UndecodablePayload)
 class UndecodablePayloadAdmin(Record):
-    list_display = ("when", "feed", "link", "error")
+    list_display = ("when", "feed", "link", "path", "error")
     list_filter = ("feed",)
     search_fields = ("error", "payload", "link__subject")
     ordering = ("-at",)
@@ -58,6 +69,26 @@ class UndecodablePayloadAdmin(Record):
     @admin.display(description="at", ordering="at")
     def when(self, row: UndecodablePayload) -> SafeString | str:
         return moment(row.at)
+
+
+@admin.register(Drift)
+class DriftAdmin(Record):
+    list_display = ("kind", "word", "count", "last", "first")
+    list_filter = ("feed",)
+    search_fields = ("path", "word", "sample")
+    ordering = ("-last_at",)
+
+    @admin.display(description="field", ordering="feed")
+    def kind(self, row: Drift) -> str:
+        return f"{row.feed} {row.path}"
+
+    @admin.display(description="last seen", ordering="last_at")
+    def last(self, row: Drift) -> SafeString | str:
+        return moment(row.last_at)
+
+    @admin.display(description="first seen", ordering="first_at")
+    def first(self, row: Drift) -> SafeString | str:
+        return moment(row.first_at)
 
 
 @admin.register(Gap)

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 
 from realtime import documents, feed, metrics, sql
 from realtime.clock import now_us
@@ -26,6 +26,7 @@ from realtime.events import Copy, Entry, Recording
 from realtime.leases import Fenced
 from realtime.notes import Backfill, Note, Unreadable
 from realtime.product import Recorder
+from realtime.strays import Strays
 
 logger = logging.getLogger("realtime.bridge")
 
@@ -106,6 +107,7 @@ class Bridge:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._moment = 0
+        self._strays = Strays()
 
     def copy(self, raw: RawCopy) -> None:
         """Take one event of a link."""
@@ -236,7 +238,7 @@ class Bridge:
         recorded before and after it, also by other workers.
         """
         raws = [item for item in batch if isinstance(item, RawCopy)]
-        copies, spoiled = _decode(raws)
+        copies, spoiled = self._decode(raws)
         links = {raw.user_id: raw.link_id for raw in raws}
         notes: list[Note] = [Unreadable(*raw[:3], raw.received, error, raw.payload) for raw, error in spoiled]
         notes += [item.note for item in batch if isinstance(item, Pending)]
@@ -253,8 +255,40 @@ class Bridge:
                 recording.narrowed |= noted.narrowed
             entries = feed.append(recording.drafts, now)
             feed.revoke(f"user.{user_id}" for user_id in recording.narrowed)
+        self._note_strays()
         doubtful = {links[user_id] for user_id in recording.doubtful}
         return Written(entries, [raw for raw, _ in spoiled], doubtful)
+
+    def _decode(self, raws: Sequence[RawCopy]) -> tuple[list[Copy], list[tuple[RawCopy, str]]]:
+        """Return the copies that could be read, and the others with what is wrong with them.
+
+        The same event comes to each of its hearers, mostly in one batch: it is decoded once.
+        """
+        copies: list[Copy] = []
+        spoiled: list[tuple[RawCopy, str]] = []
+        known: dict[tuple[str, str, str], list[Fact]] = {}
+        for raw in raws:
+            if raw.spoiled:
+                spoiled.append((raw, raw.spoiled))
+                continue
+            event = raw.source, raw.feed, raw.payload
+            try:
+                if event not in known:
+                    known[event] = documents.facts(*event)
+                    self._strays.meet(*event, known[event], raw.received)
+            except Undecodable as error:
+                spoiled.append((raw, str(error)))
+            else:
+                copies += [
+                    fact.heard(user_id=raw.user_id, received=raw.received, source=raw.source) for fact in known[event]
+                ]
+        return copies, spoiled
+
+    def _note_strays(self) -> None:
+        try:
+            self._strays.write(now_us())
+        except DatabaseError as error:
+            logger.warning("what payloads hold that is not known could not be noted (%s): it will be later", error)
 
     def _hold(self, links: set[int]) -> None:
         if lost := links - self._owned(links):
@@ -279,28 +313,3 @@ class _Lost(Exception):
     def __init__(self, links: set[int]) -> None:
         super().__init__(links)
         self.links = links
-
-
-def _decode(raws: Sequence[RawCopy]) -> tuple[list[Copy], list[tuple[RawCopy, str]]]:
-    """Return the copies that could be read, and the others with what is wrong with them.
-
-    The same event comes to each of its hearers, mostly in one batch: it is decoded once.
-    """
-    copies: list[Copy] = []
-    spoiled: list[tuple[RawCopy, str]] = []
-    known: dict[tuple[str, str, str], list[Fact]] = {}
-    for raw in raws:
-        if raw.spoiled:
-            spoiled.append((raw, raw.spoiled))
-            continue
-        event = raw.source, raw.feed, raw.payload
-        try:
-            if event not in known:
-                known[event] = documents.facts(*event)
-        except Undecodable as error:
-            spoiled.append((raw, str(error)))
-        else:
-            copies += [
-                fact.heard(user_id=raw.user_id, received=raw.received, source=raw.source) for fact in known[event]
-            ]
-    return copies, spoiled

@@ -15,8 +15,17 @@ UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What reading a payload can raise; the last one from JSON that is nested too deep."""
 
 
+AT = " - at `"
+"""What stands in a text between what is wrong and where that is."""
+
+
 class Undecodable(ValueError):
     """A payload that is not what its feed holds; the text says what is wrong, and where."""
+
+
+def path_in(text: str) -> str:
+    """Return the JSON path that the text of an Undecodable names, or nothing."""
+    return text.rpartition(AT)[2].rstrip("`") if AT in text else ""
 
 
 _decoders = {feed.name: msgspec.json.Decoder(feed.event) for feed in FEEDS}

@@ -5,8 +5,8 @@ Channels are below ``{root}/user/{userId}/``. The GraphQL dialect decodes into t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from realtime.events import (
@@ -34,7 +34,8 @@ class Feed:
     """One kind of upstream event.
 
     ``name`` is the channel below the user's, ``event_type`` what payloads call themselves, ``key`` names the entity,
-    ``fields`` what it sets (ABSENT values are left as they are), ``urgent`` whether it overtakes the others.
+    ``fields`` what it sets (ABSENT values are left as they are), ``urgent`` whether it overtakes the others,
+    ``words`` which words are known in a field; others are kept and shown, and counted as drift.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Feed:
     key: Callable[[Any], str]
     fields: Callable[[Any], dict[str, Any]]
     urgent: Callable[[Any], bool] = lambda event: False
+    words: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def _device(event: Any) -> str:
@@ -83,6 +85,7 @@ FEEDS: tuple[Feed, ...] = (
             "fwVersion": _given(event.version),
         },
         lambda event: bool(event.fw_update_state == "Failed"),
+        {"fwUpdateState": ("Idle", "Downloading", "Installing", "Rebooting", "Succeeded", "Failed")},
     ),
     Feed(
         "archive/stateChanged",
@@ -94,6 +97,7 @@ FEEDS: tuple[Feed, ...] = (
             "deviceId": _given(event.device_id),
             "progress": _given(event.progress),
         },
+        words={"state": ("Queued", "Processing", "Ready", "Failed", "Expired")},
     ),
     Feed(
         "organization/licensePhaseChanged",
@@ -102,6 +106,7 @@ FEEDS: tuple[Feed, ...] = (
         _organization,
         lambda event: {"licensePhase": event.license_phase},
         lambda event: event.license_phase not in QUIET_PHASES,
+        {"licensePhase": ("SetupStatus", "Valid", "NoticePeriod")},
     ),
     Feed(
         "organization/planChanged",
@@ -124,6 +129,7 @@ FEEDS: tuple[Feed, ...] = (
         lambda event: f"member/{event.org_id}/{event.user_id}",
         lambda event: {"role": event.role},
         lambda event: True,
+        {"role": ("Owner", "Admin", "Supervisor", "Viewer")},
     ),
     Feed(
         "tokenRevoked",

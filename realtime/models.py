@@ -224,11 +224,31 @@ class UndecodablePayload(models.Model):
     link = models.ForeignKey(Link, on_delete=models.CASCADE, related_name="+", null=True)
     feed = models.CharField(max_length=100)
     at = models.BigIntegerField(db_index=True)
+    path = models.CharField(max_length=100, blank=True, help_text="what does not fit, as a JSON path")
     error = models.CharField(max_length=300)
     payload = models.TextField(help_text="at most the first 8 000 characters")
 
     def __str__(self) -> str:
         return f"{self.feed}: {self.error}"
+
+
+class Drift(models.Model):
+    """Something in payloads that could be read and is not known here: a field, or a word in one."""
+
+    feed = models.CharField(max_length=100)
+    path = models.CharField(max_length=100, help_text="as a JSON path")
+    word = models.CharField(max_length=100, blank=True, help_text="a word that no list has")
+    count = models.BigIntegerField(help_text="payloads that held it")
+    first_at = models.BigIntegerField()
+    last_at = models.BigIntegerField(db_index=True)
+    sample = models.TextField(help_text="at most the first 2 000 characters of the newest one")
+
+    class Meta:
+        verbose_name_plural = "drift"
+        constraints = [models.UniqueConstraint(fields=("feed", "path", "word"), name="realtime_drift_kind")]
+
+    def __str__(self) -> str:
+        return f"{self.feed} {self.path} {self.word}".strip()
 
 
 class Credential(models.Model):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from realtime import gaps
+from realtime.decoding import path_in
 from realtime.events import PRIORITY_SYSTEM, Draft, Recording
 from realtime.merge import canonical, tie
 from realtime.models import LINK_KEY, Link, Transition, UndecodablePayload
@@ -99,6 +100,7 @@ class Unreadable:
             link_id=self.link_id,
             feed=self.feed,
             at=self.at,
+            path=path_in(self.error)[:100],
             error=self.error[:300],
             payload=self.payload[:PAYLOAD_KEPT].replace("\x00", "\\u0000"),
         )

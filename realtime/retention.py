@@ -19,7 +19,7 @@ from realtime import credentials
 from realtime.clock import now_us
 from realtime.config import RetentionConfig
 from realtime.database import DatabaseThread
-from realtime.models import FeedEntry, Gap, Transition, UndecodablePayload
+from realtime.models import Drift, FeedEntry, Gap, Transition, UndecodablePayload
 from realtime.product import Timeline
 
 logger = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ def delete_batch(limits: RetentionConfig, timeline: Timeline, now: int) -> Count
             "timeline entries": timeline.forget(timeline_before, BATCH),
             "transitions": _delete(Transition.objects.filter(at__lt=diagnostics_before)),
             "unreadable payloads": _delete(UndecodablePayload.objects.filter(at__lt=diagnostics_before)),
+            "kinds of drift": _delete(Drift.objects.filter(last_at__lt=diagnostics_before)),
             "closed gaps": _delete(closed.exclude(outcome=Gap.Outcome.OPEN)),
         }
     )

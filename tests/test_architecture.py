@@ -74,6 +74,7 @@ RULES = (
     Rule("realtime.digest", others=("msgspec",), never=(*IO, *CLOCKS)),
     Rule("realtime.comparing", engine("alignment", "decoding", "digest", "feeds"), ("msgspec",), never=(*IO, *CLOCKS)),
     Rule("realtime.snapshot", engine("appsync.auth", "clock", "config", "events", "upstream.http"), ("msgspec",)),
+    Rule("realtime.strays", engine("decoding", "feeds", "models"), ("django", "msgspec")),
     Rule("realtime.drift", engine("feeds", "snapshot"), ("msgspec",), never=IO),
     # Configuration, and the ways to the stores.
     Rule("realtime.valkey_address", never=IO),
@@ -94,7 +95,7 @@ RULES = (
     Rule("realtime.switches", engine("clock", "models")),
     Rule("realtime.dualrun", engine("clock", "comparing", "events", "models"), ("msgspec",)),
     Rule("realtime.gaps", engine("models", "sql")),
-    Rule("realtime.notes", engine("events", "gaps", "merge", "models", "product", "snapshot")),
+    Rule("realtime.notes", engine("decoding", "events", "gaps", "merge", "models", "product", "snapshot")),
     Rule("realtime.rendezvous", never=(*IO, *CLOCKS)),
     Rule("realtime.leases", engine("clock", "events", "gaps", "models", "rendezvous", "sql"), ("django",)),
     Rule("realtime.retention", engine("clock", "config", "credentials", "database", "models", "product"), ("django",)),
@@ -108,7 +109,7 @@ RULES = (
         "realtime.bridge",
         (
             *engine("clock", "database", "decoding", "documents", "events", "feed", "leases", "metrics", "notes"),
-            *engine("product", "sql"),
+            *engine("product", "sql", "strays"),
         ),
         ("django",),
     ),

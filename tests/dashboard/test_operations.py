@@ -16,7 +16,7 @@ from realtime.models import Gap, Lease, Link, Transition, UndecodablePayload, Wo
 from tests.dashboard.conftest import NOW, link_up, signed_in
 
 LINKS = "/admin/realtime/link/"
-RECORDS = ["link", "gap", "worker", "undecodablepayload", "topic", "switch"]
+RECORDS = ["link", "gap", "worker", "undecodablepayload", "drift", "topic", "switch"]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from realtime import feed
 from realtime.bridge import Bridge, NotRecorded, RawCopy
 from realtime.events import Recording
 from realtime.leases import Fenced
-from realtime.models import Credential, FeedEntry, Gap, Link, UndecodablePayload
+from realtime.models import Credential, Drift, FeedEntry, Gap, Link, UndecodablePayload
 from realtime.notes import CloseUnknown
 from tests.realtime.drafts import draft, now_us
 
@@ -155,10 +155,40 @@ async def test_an_undecodable_payload_is_kept_with_an_open_window_that_the_page_
         await world.until(lambda: len(world.published) == 2)
     (payload,) = await kept(database, UndecodablePayload)
     (gap,) = await kept(database, Gap)
-    assert (payload.feed, payload.payload) == ("device/presenceChanged", '{"orgId": 7}')
+    assert (payload.feed, payload.path, payload.payload) == ("device/presenceChanged", "$.orgId", '{"orgId": 7}')
     assert (gap.feed, gap.cause, gap.outcome) == ("device/presenceChanged", "undecodable payload", "open")
     assert {entry.key for entry in world.published} == {"device/org/d1", "link/self"}
     assert world.asked[:1] == [world.link.pk]
+
+
+@pytest.mark.feature("S4.10")
+async def test_a_payload_that_drifts_is_recorded_and_what_is_not_known_is_counted(world, database):
+    async with running(world.bridge):
+        world.hear({"orgId": "org", "deviceId": "d1", "online": True, "battery": 80})
+        await world.until(lambda: world.published)
+    (drift,) = await kept(database, Drift)
+    assert (drift.feed, drift.path, drift.count) == ("device/presenceChanged", "$.battery", 1)
+    assert '"battery":80' in drift.sample
+    assert await kept(database, UndecodablePayload) == []
+
+
+async def test_drift_that_can_not_be_noted_costs_nothing_else(world, database, monkeypatch, caplog):
+    monkeypatch.setattr(Drift.objects, "get_or_create", raising(OperationalError("busy")))
+    async with running(world.bridge):
+        world.hear({"orgId": "org", "deviceId": "d1", "online": True, "battery": 80})
+        await world.until(lambda: world.published)
+        monkeypatch.undo()
+        world.presence(2)
+        await world.until(lambda: len(world.published) == 2)
+    assert "could not be noted (busy)" in caplog.text
+    assert [drift.count for drift in await kept(database, Drift)] == [1]
+
+
+def raising(error):
+    def function(*args, **kwargs):
+        raise error
+
+    return function
 
 
 async def test_a_payload_that_cannot_be_recorded_costs_itself_alone(database, link):

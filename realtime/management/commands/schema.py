@@ -7,14 +7,19 @@ from typing import Any
 
 import msgspec
 from django.core.management.base import CommandError, CommandParser
+from django.db import DatabaseError
 
 from realtime import config, drift
 from realtime.management import shown
 from realtime.management.base import ExampleCommand
+from realtime.models import Drift
 
 
 class Command(ExampleCommand):
-    help = "Export the schemas of upstream payloads and snapshot, or check a backend's schema against them."
+    help = (
+        "Export the schemas of upstream payloads and snapshot, or check a backend's schema against them and tell what "
+        "was received that is not known."
+    )
     examples = """\
   manage.py schema export > payloads.schema.json
   manage.py schema export --format asyncapi
@@ -43,10 +48,21 @@ class Command(ExampleCommand):
             raise CommandError(f"{file}: {error.strerror}") from None
         except msgspec.DecodeError as error:
             raise CommandError(f"{file} is not a JSON document: {error}") from None
-        findings = drift.compare(theirs)
+        findings = drift.compare(theirs) + self._received()
         for finding in findings:
             shown.row(self.stdout, msgspec.structs.asdict(finding), as_json=as_json)
         if any(finding.breaks for finding in findings):
             raise CommandError("the backend's payloads would not be read: see the lines with breaks=True")
         if not as_json:
             self.stdout.write("nothing that would break")
+
+    def _received(self) -> list[drift.Finding]:
+        """Return what payloads held that is not known here; nothing where there is no database to ask."""
+        try:
+            rows = list(Drift.objects.order_by("feed", "path", "word"))
+        except DatabaseError:
+            return []
+        return [
+            drift.Finding(row.feed, row.path, f"not known here, received {row.count} times {row.word}".strip(), False)
+            for row in rows
+        ]
