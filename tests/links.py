@@ -58,6 +58,9 @@ class Link:
     def ident(self, feed):
         return next(s.ident for s in self.subscriptions if s.feed == feed)
 
+    def error(self, feed):
+        return next(s.error for s in self.subscriptions if s.feed == feed)
+
     def want(self, *feeds):
         self.targets = self.wire.targets(*feeds)
         return self.connection.want(self.targets)

@@ -24,7 +24,7 @@ from realtime.appsync.session import (
     Trouble,
 )
 from realtime.appsync.states import SessionState
-from realtime.upstream.clock import Clock, Handle
+from realtime.upstream.clock import Clock, Handle, timeout
 from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
 from realtime.upstream.manager import Sink
 from realtime.upstream.model import Cause, Dial
@@ -35,6 +35,9 @@ from realtime.upstream.transport import Socket, Transport, TransportError
 logger = logging.getLogger("realtime.upstream")
 
 AUTH_STATUS = (401, 403)
+
+TOKEN_TIMEOUT = 10.0
+"""Seconds that a new token may take while a session is open; at a connect the policy's own time-out counts."""
 
 SESSIONS: dict[Dialect, type[Session]] = {"events": EventsSession, "graphql": GraphQLSession}
 
@@ -228,9 +231,11 @@ class _Life:
         """Subscriptions were refused for their token: get a new one, once, and ask for those feeds again."""
         subscriptions = self._subscriptions
         try:
-            self._authorization = await self._credentials.get(refresh=True)
-        except TokenUnavailable as error:
-            changed = subscriptions.put_off(str(error), self._clock.monotonic())
+            async with timeout(self._clock, TOKEN_TIMEOUT):
+                self._authorization = await self._credentials.get(refresh=True)
+        except (TokenUnavailable, TimeoutError) as error:
+            reason = str(error) or f"no new token within {TOKEN_TIMEOUT:g} s"
+            changed = subscriptions.put_off(reason, self._clock.monotonic())
         except TokenRefused as error:
             changed = subscriptions.give_up(str(error))
         else:

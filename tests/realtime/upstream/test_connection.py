@@ -250,7 +250,7 @@ async def test_a_token_refused_under_a_subscription_is_told_as_its_error(link):
     await link.refuse("role")
     assert (link.statuses()["role"], link.state) == ("refused", State.OPEN)
     assert link.reason == "refused: role"
-    assert next(s.error for s in link.subscriptions if s.feed == "role") == "revoked"
+    assert link.error("role") == "revoked"
 
 
 async def test_a_subscription_that_was_long_live_gets_another_new_token_later(link):
