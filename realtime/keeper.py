@@ -27,6 +27,7 @@ from realtime.upstream.connection import Connection
 from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
 from realtime.upstream.manager import Manager
 from realtime.upstream.model import Snapshot as LinkSnapshot
+from realtime.upstream.permits import Permits
 from realtime.upstream.policy import FullJitter, Policy
 from realtime.upstream.states import State
 from realtime.upstream.subscriptions import Subscription, Subscriptions
@@ -58,6 +59,7 @@ class Parts:
     rng: Random
     root: str
     settle: float
+    permits: Permits
     organizations: Callable[[int], Awaitable[list[str]]]
 
 
@@ -83,9 +85,9 @@ class Keeper:
         self._credentials = credentials
         self._parts = parts
         self._is_wide = parts.endpoint.dialect == "graphql"
-        self._subscriptions = Subscriptions({} if self._is_wide else feeds.channels(parts.root, subject), parts.rng)
+        wanted = Subscriptions({} if self._is_wide else feeds.channels(parts.root, subject), parts.rng)
         self._connection = Connection(
-            parts.endpoint, credentials, parts.transport, self._subscriptions, self, parts.clock
+            parts.endpoint, credentials, parts.transport, wanted, self, parts.clock, parts.permits
         )
         self.manager = Manager(self._connection, parts.policy, parts.clock, parts.rng, subject)
         self.manager.listen(self._changed)
@@ -278,11 +280,11 @@ class Keeper:
                 "error": s.error,
                 "since": None if s.live_since is None else self._wall_us(s.live_since),
             }
-            for s in self._subscriptions
+            for s in self._connection.subscriptions
         ]
 
     def _deaf(self) -> list[Subscription]:
-        return [s for s in self._subscriptions if s.status != "live"]
+        return [s for s in self._connection.subscriptions if s.status != "live"]
 
     # ── Repair ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -345,7 +347,7 @@ class Keeper:
         One that was deaf when the windows were closed and is live by now has an open one: compare once more.
         """
         self._settled = True
-        if any(s.feed in self._left_deaf and s.status == "live" for s in self._subscriptions):
+        if any(s.feed in self._left_deaf and s.status == "live" for s in self._connection.subscriptions):
             self._repair_again = True
         if self._deaf():
             self._note_feeds()
@@ -356,7 +358,7 @@ class Keeper:
         opened = [(s.feed, s.error or s.status, self._began()) for s in deaf]
         await self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self._rows(), opened))
         self._left_deaf = {s.feed for s in deaf}
-        return [gaps.WHOLE_LINK, *(s.feed for s in self._subscriptions if s.feed not in self._left_deaf)]
+        return [gaps.WHOLE_LINK, *(s.feed for s in self._connection.subscriptions if s.feed not in self._left_deaf)]
 
     def _backfill(self, snapshot: Snapshot, since: int | None) -> Backfill:
         recorder = self._parts.recorder

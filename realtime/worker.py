@@ -36,6 +36,7 @@ from realtime.shadow import Shadows
 from realtime.upstream import endpoints
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.credentials import Credentials, UserCredentials
+from realtime.upstream.permits import Permits, SharedRate
 from realtime.upstream.policy import Policy, preset
 from realtime.upstream.states import State
 from realtime.upstream.transport import WebSocketTransport, tls_context
@@ -86,6 +87,7 @@ class Worker:
         self._recorder = product.recorder
         self._upstream = config.upstream
         self._shared = endpoints.shared_credentials(config.upstream)
+        self._clock = SystemClock()
         self._parts = self._make_parts()
         self.keepers: dict[int, Keeper] = {}
         self._shadows = Shadows(self._database, product.recorder)
@@ -172,16 +174,18 @@ class Worker:
 
     def _make_parts(self) -> Parts:
         upstream = self._upstream
+        endpoint = endpoints.configured(upstream)
         return Parts(
             worker=self.name,
-            endpoint=endpoints.configured(upstream),
+            endpoint=endpoint,
             transport=WebSocketTransport(tls_context(str(upstream.ca_file) if upstream.ca_file else None)),
             policy=self._policy(),
             bridge=self.bridge,
             recorder=self._recorder,
             organizations=self._organizations,
             provider=snapshot.configured(upstream),
-            clock=SystemClock(),
+            permits=Permits(SharedRate(self._redis, endpoint.host, self._clock), self._clock),
+            clock=self._clock,
             rng=Random(),
             root=upstream.channel_root,
             settle=upstream.settle,
@@ -415,7 +419,7 @@ class Worker:
 
     async def _watch_sleep(self) -> None:
         """Tell every link when the machine slept: its clock for time-outs stood still meanwhile."""
-        clock = self._parts.clock
+        clock = self._clock
         slept = clock.boottime() - clock.monotonic()
         while True:
             await asyncio.sleep(1.0)

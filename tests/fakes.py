@@ -251,9 +251,13 @@ class FakeConnector:
     def __init__(self):
         self.dials = []
         self.sinks = []
+        self.used = []
         self.running = set()
         self.slow_to_end = None
         self.fault = None
+
+    def use(self, session):
+        self.used.append(session)
 
     async def run(self, dial, sink):
         self.dials.append(dial)

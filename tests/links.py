@@ -5,6 +5,7 @@ from random import Random
 from realtime.appsync.endpoint import derive
 from realtime.upstream.connection import Connection
 from realtime.upstream.manager import Manager
+from realtime.upstream.permits import LocalRate, Permits
 from realtime.upstream.policy import Fixed, Policy
 from realtime.upstream.subscriptions import Subscriptions
 from tests.fakes import FakeCredentials, ManualClock, RecordingInlet, ScriptedTransport, settle
@@ -24,16 +25,21 @@ class Link:
         self.credentials = credentials or FakeCredentials()
         self.inlet = RecordingInlet()
         self.targets = wire.targets(*feeds)
-        self.subscriptions = Subscriptions(self.targets, Random(1))
         self.connection = Connection(
             derive(f"http://{host}", dialect=wire.dialect),
             self.credentials,
             self.transport,
-            self.subscriptions,
+            Subscriptions(self.targets, Random(1)),
             self.inlet,
             self.clock,
+            Permits(LocalRate(self.clock), self.clock),
         )
-        self.manager = Manager(self.connection, policy or Policy(backoff=Fixed(5.0)), self.clock, Random(1), "sub-1")
+        policy = policy or Policy(backoff=Fixed(5.0), breaker=None)
+        self.manager = Manager(self.connection, policy, self.clock, Random(1), "sub-1")
+
+    @property
+    def subscriptions(self):
+        return self.connection.subscriptions
 
     @property
     def service(self):

@@ -1,4 +1,8 @@
-"""One session on one socket, from token to end: the joint between the sans-I/O session and the manager."""
+"""One session on one socket, from token to end: the joint between the sans-I/O session and the manager.
+
+Of the sessions of a link one speaks for it. While a second one is open, because it is to replace the first or was
+replaced by it, both are heard and each event goes on once.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +32,13 @@ from realtime.upstream.clock import Clock, Handle, timeout
 from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
 from realtime.upstream.manager import Sink
 from realtime.upstream.model import Cause, Dial
+from realtime.upstream.overlap import Overlap
+from realtime.upstream.permits import Permits
 from realtime.upstream.states import Trigger
 from realtime.upstream.subscriptions import Subscription, Subscriptions
 from realtime.upstream.transport import Socket, Transport, TransportError
 
 logger = logging.getLogger("realtime.upstream")
-
-AUTH_STATUS = (401, 403)
 
 TOKEN_TIMEOUT = 10.0
 """Seconds that a new token may take while a session is open; at a connect the policy's own time-out counts."""
@@ -69,44 +73,88 @@ class Connection:
         subscriptions: Subscriptions,
         inlet: Inlet,
         clock: Clock,
+        permits: Permits,
         carrier: Carrier = "subprotocol",
     ) -> None:
         self._endpoint = endpoint
         self._credentials = credentials
         self._transport = transport
-        self._subscriptions = subscriptions
         self._inlet = inlet
         self._clock = clock
+        self._permits = permits
         self._carrier = carrier
-        self._life: _Life | None = None
+        self._lives: dict[int, _Life] = {}
+        self._using = 0
+        self._overlap: Overlap | None = None
+        self.subscriptions = subscriptions
+        """Those of the session that speaks for the link, or of the last one that did."""
 
     def want(self, wanted: dict[str, str]) -> bool:
         """Hear these feeds from now on, as feed → channel or document; tell whether that changes anything."""
-        changes = self._subscriptions.want(wanted)
-        if changes and self._life is not None:
-            self._life.follow()
+        changes = self.subscriptions.want(wanted)
+        for life in self._lives.values():
+            life.follow(wanted)
         return changes
+
+    def use(self, session: int) -> None:
+        """As Connector.use."""
+        for life in self._lives.values():
+            if life.id == self._using:
+                life.retire()
+        self._using = session
+        if session in self._lives:
+            self.subscriptions = self._lives[session].subscriptions
 
     async def run(self, dial: Dial, sink: Sink) -> None:
         """As Connector.run."""
         try:
             authorization = await self._credentials.get(refresh=dial.refresh)
             session = SESSIONS[self._endpoint.dialect](self._endpoint, carrier=self._carrier)
-            socket = await self._transport.open(session.opening(authorization))
+            async with self._permits.turn():
+                sink.post(Trigger.PERMITTED)
+                socket = await self._transport.open(session.opening(authorization))
         except TokenRefused as error:
             sink.post(Trigger.TOKEN_FAILED, cause=Cause("token", str(error)), final=True)
         except TokenUnavailable as error:
             sink.post(Trigger.TOKEN_FAILED, cause=Cause("token", str(error)))
         except TransportError as error:
-            _report(sink, error)
+            sink.post(Trigger.DROPPED, cause=_cause(error))
         else:
-            self._life = life = _Life(self, session, socket, sink, authorization)
+            life = _Life(self, session, socket, sink, authorization)
+            self._begun(life)
             try:
                 await life.run()
             finally:
-                # Closing takes a while; by now the next session may have begun.
-                if self._life is life:
-                    self._life = None
+                self._ended(life)
+
+    # ── The lives of its sessions ────────────────────────────────────────────────────────────────────────────
+
+    def is_used(self, life: _Life) -> bool:
+        """Tell whether this is the session that speaks for the link."""
+        return life.id == self._using
+
+    def data(self, life: _Life, feed: str, payload: str) -> None:
+        """Hand on an event, unless another session brought it already."""
+        if self._overlap is None or self._overlap.first(life.id, feed, payload):
+            self._inlet.data(feed, payload)
+
+    def _begun(self, life: _Life) -> None:
+        self._lives[life.id] = life
+        self._meet()
+        if self.is_used(life):
+            self.subscriptions = life.subscriptions
+
+    def _ended(self, life: _Life) -> None:
+        """Its socket is closed by now, and the next session may long have begun."""
+        del self._lives[life.id]
+        self._meet()
+
+    def _meet(self) -> None:
+        """Begin to compare what is heard, or cease to. What was not heard alike until now may go on twice.
+
+        That is harmless, as recording it twice changes nothing; to hold something back would not be.
+        """
+        self._overlap = Overlap(set(self._lives)) if len(self._lives) > 1 else None
 
 
 class _Life:
@@ -120,8 +168,10 @@ class _Life:
         sink: Sink,
         authorization: Authorization,
     ) -> None:
+        self.id = sink.session
+        self.subscriptions = connection.subscriptions.successor()
+        self._connection = connection
         self._credentials = connection._credentials
-        self._subscriptions = connection._subscriptions
         self._inlet = connection._inlet
         self._clock = connection._clock
         self._session = session
@@ -134,6 +184,20 @@ class _Life:
         self._timer_at: float | None = None
         self._renewing = False
         self._announced: list[str] | None = None
+        self._retired = False
+
+    def follow(self, wanted: dict[str, str]) -> None:
+        """Bring an open session to what is wanted now; one that is not accepted yet asks for it then."""
+        self.subscriptions.want(wanted)
+        if self._session.state is SessionState.OPEN and not self._retired:
+            self.subscriptions.follow(self._session, self._authorization, self._clock.monotonic())
+            self._announce()
+            self._flush()
+
+    def retire(self) -> None:
+        """Another session speaks for the link: nothing more is asked for on this one, what it still hears goes on."""
+        self._retired = True
+        self._arm(None)
 
     async def run(self) -> None:
         lost: TransportError | None = None
@@ -148,7 +212,7 @@ class _Life:
         finally:
             await self._end(str(lost or "connection closed"))
         if lost is not None:
-            _report(self._sink, lost)
+            self._sink.post(Trigger.DROPPED, cause=_cause(lost))
 
     async def _read(self) -> None:
         session, sink, clock, inlet = self._session, self._sink, self._clock, self._inlet
@@ -171,9 +235,9 @@ class _Life:
         quiet = True
         for event in self._session.events_received():
             if isinstance(event, Data):
-                feed = self._subscriptions.feed_of(event.ident)
+                feed = self.subscriptions.feed_of(event.ident)
                 if feed is not None:
-                    self._inlet.data(feed, event.payload)
+                    self._connection.data(self, feed, event.payload)
             else:
                 quiet = False
                 self._take(event, now)
@@ -185,7 +249,7 @@ class _Life:
             self._subscription_changed(event, now)
         elif isinstance(event, Accepted):
             self._sink.post(Trigger.ACCEPTED, seconds=event.timeout)
-            self._subscriptions.begin(self._session, self._authorization, now)
+            self.subscriptions.begin(self._session, self._authorization, now)
             self._announce()
         elif isinstance(event, Rejected):
             self._rejected(event)
@@ -194,42 +258,49 @@ class _Life:
 
     def _flush(self) -> None:
         """Send what the session has to say, and arm the timer for its next deadline."""
+        if self._retired:
+            return
         for text in self._session.data_to_send():
             self._outgoing.put_nowait(text)
-        deadlines = [d for d in (self._session.next_deadline(), self._subscriptions.next_deadline()) if d is not None]
+        deadlines = [d for d in (self._session.next_deadline(), self.subscriptions.next_deadline()) if d is not None]
         self._arm(min(deadlines, default=None))
 
     # ── What the session says ────────────────────────────────────────────────────────────────────────────────
 
     def _subscription_changed(self, event: SubscriptionChanged, now: float) -> None:
-        subscription = self._subscriptions.handle(event, now)
+        subscription = self.subscriptions.handle(event, now)
         if subscription is None:
             return
-        self._inlet.subscription(subscription)
-        if self._subscriptions.wants_new_token and not self._renewing:
+        self._tell(subscription)
+        if self.subscriptions.wants_new_token and not self._renewing:
             self._renewing = True
             self._spawn(self._renew_token(), "upstream token")
         self._announce()
 
+    def _tell(self, subscription: Subscription) -> None:
+        """Of a session that does not speak for the link only the manager hears, once it is as far as it will be."""
+        if self._connection.is_used(self):
+            self._inlet.subscription(subscription)
+
     def _announce(self) -> None:
         """Tell the manager once every subscription has its answer, and again when that changes."""
-        refused = [s.feed for s in self._subscriptions.refused]
-        if self._subscriptions.settled and self._announced != refused:
+        refused = [s.feed for s in self.subscriptions.refused]
+        if self.subscriptions.settled and self._announced != refused:
             self._announced = refused
             text = f"refused: {', '.join(refused)}" if refused else ""
             self._sink.post(Trigger.SYNCED, final=not refused, text=text)
 
     def _rejected(self, event: Rejected) -> None:
         error = event.error
-        cause = Cause("refused by the service", str(error), error.code)
+        cause = Cause("refused by the service", str(error), code=error.code)
         auth = isinstance(error, AuthRejected)
         if isinstance(error, Throttled):
-            cause = Cause("throttled", str(error), error.code, retry_after=1.0)
+            cause = Cause("throttled", str(error), code=error.code, retry_after=1.0)
         self._sink.post(Trigger.AUTH_REJECTED if auth else Trigger.DROPPED, cause=cause)
 
     async def _renew_token(self) -> None:
         """Subscriptions were refused for their token: get a new one, once, and ask for those feeds again."""
-        subscriptions = self._subscriptions
+        subscriptions = self.subscriptions
         try:
             async with timeout(self._clock, TOKEN_TIMEOUT):
                 self._authorization = await self._credentials.get(refresh=True)
@@ -242,16 +313,9 @@ class _Life:
             changed = subscriptions.retry_with_new_token(self._session, self._authorization, self._clock.monotonic())
         self._renewing = False
         for subscription in changed:
-            self._inlet.subscription(subscription)
+            self._tell(subscription)
         self._announce()
         self._flush()
-
-    def follow(self) -> None:
-        """Bring an open session to what is wanted now; one that is not accepted yet asks for it then."""
-        if self._session.state is SessionState.OPEN:
-            self._subscriptions.follow(self._session, self._authorization, self._clock.monotonic())
-            self._announce()
-            self._flush()
 
     # ── Time ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -268,7 +332,7 @@ class _Life:
         now = self._clock.monotonic()
         try:
             self._session.handle_timer(now)
-            self._subscriptions.retry_due(self._session, self._authorization, now)
+            self.subscriptions.retry_due(self._session, self._authorization, now)
             self._advance(now)
             self._flush()
         except Exception as fault:
@@ -295,7 +359,7 @@ class _Life:
     async def _end(self, reason: str) -> None:
         self._arm(None)
         self._session.closed(self._clock.monotonic(), reason)
-        self._subscriptions.lose(self._session)
+        self.subscriptions.lose()
         for task in self._tasks:
             task.cancel()
         try:
@@ -315,7 +379,5 @@ async def _close(socket: Socket) -> None:
         raise
 
 
-def _report(sink: Sink, error: TransportError) -> None:
-    """Say what an HTTP answer or a lost connection means: 401 and 403 are about the credentials, nothing else is."""
-    cause = Cause(error.kind, error.text, error.status or error.code, error.retry_after)
-    sink.post(Trigger.AUTH_REJECTED if error.status in AUTH_STATUS else Trigger.DROPPED, cause=cause)
+def _cause(error: TransportError) -> Cause:
+    return Cause(error.kind, error.text, error.status, error.code, error.retry_after)

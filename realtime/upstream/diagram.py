@@ -26,6 +26,7 @@ PLACES = {
     State.AUTHENTICATING: (360, 235),
     State.SYNCING: (620, 235),
     State.OPEN: (880, 235),
+    State.COOLING: (230, 380),
     State.BACKOFF: (490, 380),
     State.FAILED: (880, 380),
 }

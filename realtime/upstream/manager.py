@@ -15,7 +15,7 @@ from random import Random
 from typing import Protocol
 
 from realtime.upstream.clock import Clock, Handle
-from realtime.upstream.model import Cause, Close, Dial, Event, Health, Model, Publish, Snapshot
+from realtime.upstream.model import Cause, Close, Dial, Event, Health, Model, Publish, Snapshot, Use
 from realtime.upstream.policy import Policy
 from realtime.upstream.states import Trigger
 from realtime.upstream.step import snapshot, step
@@ -43,13 +43,16 @@ class Sink:
 
     def heard(self, now: float) -> None:
         """A frame came. Cheap, because it is called for each one."""
-        self.heard_at = self._manager.heard_at = now
-        if self._manager.suspect:
-            self.post(Trigger.HEARD)
+        self.heard_at = now
+        manager = self._manager
+        if manager.using == self.session:
+            manager.heard_at = now
+            if manager.suspect:
+                self.post(Trigger.HEARD)
 
 
 class Connector(Protocol):
-    """Runs one session from token to end."""
+    """Runs sessions, each from token to end; there may be two at a time, and a third that is heard out."""
 
     async def run(self, dial: Dial, sink: Sink) -> None:
         """Fetch the token, dial, greet, subscribe and read until the connection ends, telling ``sink``.
@@ -57,12 +60,16 @@ class Connector(Protocol):
         Cancelling it closes the socket. It raises nothing but what is a fault of ours.
         """
 
+    def use(self, session: int) -> None:
+        """Let this session speak for the link from now on, whether or not it is open yet."""
+
 
 class Manager:
     """Keeps one link alive. All methods but ``stop`` return at once; call them in the loop.
 
-    ``name`` is who the link speaks for, the authority of its first credentials. ``heard_at`` is when the last frame
-    came, in monotonic seconds, whichever session heard it.
+    ``name`` is who the link speaks for, the authority of its first credentials. ``using`` is the session that speaks
+    for the link, and ``heard_at`` when the last frame came to it or, before it heard any, to the one before it; in
+    monotonic seconds.
     """
 
     def __init__(self, connector: Connector, policy: Policy, clock: Clock, rng: Random, name: str = "") -> None:
@@ -77,7 +84,8 @@ class Manager:
         self._draining = False
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._sink: Sink | None = None
+        self._sinks: dict[int, Sink] = {}
+        self.using = 0
         self.heard_at: float | None = None
         self._timer: Handle | None = None
         self._timer_at: float | None = None
@@ -129,9 +137,18 @@ class Manager:
         """There are new credentials, of this authority (who they speak for)."""
         self.post(Event(Trigger.AUTH_CHANGED, text=authority))
 
+    def rotate(self, reason: str) -> None:
+        """Replace the connection by a new one, without being deaf in between; nothing to do while none is open."""
+        self.post(Event(Trigger.ROTATE, text=reason))
+
     def woke(self, gap: float) -> None:
         """The machine slept for ``gap`` seconds."""
-        self.post(Event(Trigger.WOKE, seconds=gap, heard=self._session_heard_at()))
+        self.post(Event(Trigger.WOKE, seconds=gap, heard=self._heard_by(self.using)))
+
+    def network(self, there: bool) -> None:
+        """The machine has, or has no, way out: a hint that makes tries sooner or rarer, and no more than that."""
+        trigger = Trigger.ONLINE if there else Trigger.OFFLINE
+        self.post(Event(trigger, heard=self._heard_by(self.using)))
 
     async def stop(self, reason: str = "stopped") -> None:
         """Stop for good, until ``start``; returns when no task, timer or socket of before is left."""
@@ -161,6 +178,8 @@ class Manager:
         for effect in effects:
             if isinstance(effect, Dial):
                 self._dial(effect)
+            elif isinstance(effect, Use):
+                self._use(effect.session)
             elif isinstance(effect, Close):
                 self._close(effect.session)
             elif isinstance(effect, Publish):
@@ -177,15 +196,24 @@ class Manager:
     # ── Sessions ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _dial(self, dial: Dial) -> None:
-        self._sink = Sink(self, dial.session)
+        sink = self._sinks[dial.session] = Sink(self, dial.session)
         task = asyncio.get_running_loop().create_task(
-            self._connector.run(dial, self._sink), name=f"link {self._name} session {dial.session}"
+            self._connector.run(dial, sink), name=f"link {self._name} session {dial.session}"
         )
         self._tasks[dial.session] = task
         self._ending.add(task)
         task.add_done_callback(lambda done: self._ended(dial.session, done))
 
+    def _use(self, session: int) -> None:
+        """What it has heard so far is news of the link from now on, unless the one before it heard something later."""
+        self.using = session
+        heard = self._heard_by(session)
+        if heard is not None:
+            self.heard_at = max(heard, self.heard_at or heard)
+        self._connector.use(session)
+
     def _close(self, session: int) -> None:
+        self._sinks.pop(session, None)
         task = self._tasks.pop(session, None)
         if task is not None:
             task.cancel()
@@ -216,14 +244,16 @@ class Manager:
         now = self._clock.monotonic()
         due = sorted((t for t in self._model.timers if t.deadline <= now), key=lambda t: (t.deadline, t.token))
         for timer in due:
-            session = timer.session or None
-            self.post(Event(timer.kind.value, session, token=timer.token, heard=self._session_heard_at()))
+            heard = self._heard_by(timer.session)
+            self.post(Event(timer.kind.value, timer.session or None, token=timer.token, heard=heard))
         self._arm()
 
-    def _session_heard_at(self) -> float | None:
-        if self._sink is None:
+    def _heard_by(self, session: int) -> float | None:
+        """Return when the last frame came to this session; while it is us who do not read, that is now."""
+        sink = self._sinks.get(session)
+        if sink is None:
             return None
-        return self._clock.monotonic() if self._sink.held_up else self._sink.heard_at
+        return self._clock.monotonic() if sink.held_up else sink.heard_at
 
 
 class Watcher:

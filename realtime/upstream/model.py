@@ -14,6 +14,14 @@ class Health(Enum):
     SUSPECT = "suspect"
 
 
+class Breaker(Enum):
+    """``open`` means that nothing is dialled before its time; ``half-open``, that one try decides what follows."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
 class TimerKind(Enum):
     """A timer's name is the event that its firing is."""
 
@@ -25,6 +33,11 @@ class TimerKind(Enum):
     BACKOFF = Trigger.BACKOFF_FIRED
     GRACE = Trigger.GRACE_EXPIRED
     SPREAD = Trigger.SPREAD_OVER
+    COOL = Trigger.COOLED
+    LIFETIME = Trigger.LIFETIME_DUE
+    HARD_LIFETIME = Trigger.LIFETIME_OVER
+    ROTATION = Trigger.ROTATION_DUE
+    DRAIN = Trigger.DRAIN_OVER
 
 
 MANAGER = 0
@@ -46,10 +59,14 @@ class Timer:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why a connection ended or a try failed. ``retry_after`` (seconds) is the least to wait, if the server said."""
+    """Why a connection ended or a try failed. ``retry_after`` (seconds) is the least to wait, if the server said.
+
+    ``status`` is that of an HTTP answer to the upgrade, ``code`` that of a close frame or of an error frame.
+    """
 
     kind: str
     text: str = ""
+    status: int | None = None
     code: int | None = None
     retry_after: float = 0.0
 
@@ -58,6 +75,8 @@ class Cause:
 class Slot:
     """One session: its id, when it was dialled, and what the service said of time-outs.
 
+    ``phase`` is how far a session is that is not the active one; the active one's is the link's state.
+    ``permitted`` says that it has its token and its turn, and the socket is being opened.
     ``slept`` is how many seconds the machine slept since the last frame: the clock stood still, the silence did not.
     """
 
@@ -65,22 +84,28 @@ class Slot:
     since: float
     timeout: float = 300.0
     slept: float = 0.0
+    phase: State = State.CONNECTING
+    permitted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The manager's whole state. ``active`` and ``candidate`` are sessions; plain reconnect knows no candidate.
+    """The manager's whole state.
 
+    ``active`` is the session that speaks for the link. ``candidate`` is one on its way to replace it, for the reason
+    ``rotating``; plain reconnect knows none. ``draining`` is one that was replaced and is heard out.
     ``shut`` are the gates that are closed, with the reason of each; ``unwanted`` says why nobody wants the link, if
     so, and ``grace`` that it is kept until the grace timer fires. ``authority`` is who the credentials belong to.
     ``forced_refresh`` is set from the first refusal of the credentials until a connection holds, ``refresh_due``
-    until the new token that it asked for has been had.
+    until the new token that it asked for has been had. ``failures`` are the times of those that the breaker counts,
+    ``trips`` how often it opened since it was last closed; ``offline`` is what the machine thinks of its network.
     """
 
     wants: bool = False
     shut: Mapping[str, str] = field(default_factory=dict)
     unwanted: str = ""
     grace: bool = False
+    offline: bool = False
     authority: str = ""
     forced_refresh: bool = False
     refresh_due: bool = False
@@ -90,8 +115,16 @@ class Model:
     attempt: int = 0
     next_try_at: float | None = None
     health: Health = Health.HEALTHY
+    breaker: Breaker = Breaker.CLOSED
+    failures: tuple[float, ...] = ()
+    trips: int = 0
+    cool_until: float = 0.0
     active: Slot | None = None
     candidate: Slot | None = None
+    draining: Slot | None = None
+    rotating: str = ""
+    rotated_for: str = ""
+    rotation_attempt: int = 0
     partial: bool = False
     last_error: Cause | None = None
     timers: tuple[Timer, ...] = ()
@@ -100,6 +133,7 @@ class Model:
     revision: int = 0
     connects: int = 0
     drops: int = 0
+    rotations: int = 0
     stale: int = 0
 
 
@@ -107,7 +141,8 @@ class Model:
 class Snapshot:
     """What the public may know of a link; a new one, with the next revision, whenever any of it changes.
 
-    ``since`` and ``next_try_at`` are monotonic seconds of the manager's clock.
+    ``since``, ``next_try_at`` and ``rotates_at`` are monotonic seconds of the manager's clock. ``candidate`` is the
+    session that is to replace the present one, with how far it is; ``rotated_for`` is why the last one was replaced.
     """
 
     revision: int
@@ -115,14 +150,19 @@ class Snapshot:
     reason: str
     attempt: int
     session: int
+    candidate: tuple[int, State] | None
     since: float
     next_try_at: float | None
+    rotates_at: float | None
     waiting_for: frozenset[str]
     health: Health
+    breaker: Breaker
     partial: bool
+    rotated_for: str
     last_error: Cause | None
     connects: int
     drops: int
+    rotations: int
 
 
 # ── What happens ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -159,6 +199,13 @@ class Dial:
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """From now on this session speaks for the link: what is asked for is asked on it, and its states are told."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Close that session's socket, if it has one, and cancel what its dial still does."""
 
@@ -170,4 +217,4 @@ class Publish:
     snapshot: Snapshot
 
 
-Effect = Dial | Close | Publish
+Effect = Dial | Use | Close | Publish

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Protocol
 
+from realtime.upstream.failures import Classify, appsync
+
 BACKOFF_FLOOR = 0.1
 """No retry comes sooner than this, whatever a jitter draws."""
 
@@ -110,35 +112,81 @@ class Power:
 
 
 @dataclass(frozen=True, slots=True)
+class Breaker:
+    """When to stop trying for a while: after ``failures`` within ``window`` seconds.
+
+    A connection that opened and did not hold is a failure too. The breaker cools for ``cool`` seconds, twice as long
+    each time that the one try after it fails too, at most ``cap``; varied by a quarter, or links that failed together
+    would try together. The cap is short because people look at a dead page for as long.
+    """
+
+    failures: int = 8
+    window: float = 60.0
+    cool: float = 30.0
+    cap: float = 60.0
+    spread: float = 0.25
+
+    def bounds(self, trips: int) -> tuple[float, float]:
+        """Return the interval in which the cooling number ``trips`` (1 = the first) lies."""
+        seconds = min(self.cap, self.cool * 2.0 ** min(trips - 1, 64))
+        return seconds * (1 - self.spread), seconds * (1 + self.spread)
+
+    def delay(self, trips: int, rng: Random) -> float:
+        """Return the seconds to cool."""
+        return rng.uniform(*self.bounds(trips))
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """How long the service lets a connection live, in seconds; it is replaced at a random time before that.
+
+    Both bounds of ``rotate`` are shares of ``most``. AppSync ends a connection after 24 hours.
+    """
+
+    most: float = 24 * 3600.0
+    rotate: tuple[float, float] = (0.80, 0.95)
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that may be set about one connection; times in seconds.
 
     ``stable_after`` is the gate: only a connection that stayed open this long resets the count of attempts, or a
     server that accepts and drops would be dialled without pause. ``suspect_after`` and the service's own time-out
-    judge by any frame. ``max_attempts`` none means for ever.
+    judge by any frame. ``max_attempts`` none means for ever, ``breaker`` none that nothing but the back-off holds
+    tries back, ``lifetime`` none that the service sets no end. ``turn_timeout`` bounds the wait for a token and for
+    the turn to dial, ``connect_timeout`` what comes after it. ``drain`` is how long a connection that was replaced is
+    heard out; it has to be longer than a new subscription takes to be really live. While the machine has no network
+    a try is made every ``offline_every`` seconds all the same: a wrong hint must not stop a link for ever.
     """
 
     backoff: Backoff = field(default_factory=FullJitter)
     max_attempts: int | None = None
+    breaker: Breaker | None = field(default_factory=Breaker)
+    lifetime: Lifetime | None = field(default_factory=Lifetime)
+    classify: Classify = appsync
     stable_after: float = 30.0
+    turn_timeout: float = 60.0
     connect_timeout: float = 10.0
     auth_timeout: float = 10.0
     sync_timeout: float = 15.0
     suspect_after: float = 65.0
+    drain: float = 5.0
+    offline_every: float = 60.0
     resume_spread: float = 1.0
     slept_for: float = 2.0
 
 
 PRESETS: dict[str, Policy] = {
     "full-jitter": Policy(),
-    "exponential-5": Policy(backoff=Exponential(2.0), max_attempts=5),
-    "fixed-10s": Policy(backoff=Fixed(10.0), stable_after=0.0),
-    "amplify": Policy(backoff=Steps((5.0,), tail=60.0)),
+    "exponential-5": Policy(backoff=Exponential(2.0), max_attempts=5, breaker=None),
+    "fixed-10s": Policy(backoff=Fixed(10.0), stable_after=0.0, breaker=None),
+    "amplify": Policy(backoff=Steps((5.0,), tail=60.0), breaker=None),
     "power": Policy(backoff=Power()),
 }
 
 
-def preset(name: str, **changes: float | int | None) -> Policy:
+def preset(name: str, **changes: object) -> Policy:
     """Return a preset with single values changed. Raises KeyError for an unknown name."""
     return replace(PRESETS[name], **changes)  # type: ignore[arg-type]
 

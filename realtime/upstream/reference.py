@@ -23,10 +23,16 @@ this page is generated from it by `python -m realtime.upstream.reference`.
 | syncing | accepted; the subscriptions have not all been answered |
 | open | every subscription has its answer; if some were refused, it says which |
 | backoff | a try failed, and the next has its time |
+| cooling | so many tries failed that the breaker opened; after a while one try decides what follows |
 | failed | the policy's attempts are used up; `start`, `connect_now` or another authority begins anew |
 
 An event that a state's row does not list changes nothing in that state. An event of a session that is over, or of a
 timer that was disarmed, changes nothing in any state.
+
+A link that is open may have a second session, a candidate that is to replace the first before the service ends it,
+after a sleep, or because an operator asked. What the candidate tells never changes the state: once every subscription
+has its answer it takes over in one step, and the first session is heard out; if it fails, the next one is tried later.
+Only when the first session is lost meanwhile does the link go on from as far as the candidate is.
 
 ```mermaid
 stateDiagram-v2

@@ -1,4 +1,4 @@
-"""What a link is to hear, and how far it is: wanted against actual, brought together anew by each session.
+"""What a session is to hear, and how far it is: wanted against actual. Each session of a link has its own.
 
 Pure like the session it drives: ``now`` comes in, one deadline goes out. A failure of one subscription never touches
 its siblings or the connection. What the service throttles is retried with full jitter; what it refuses for the
@@ -43,14 +43,24 @@ class Subscription:
 
 
 class Subscriptions:
-    """The wanted feeds of one link, by name, with the state each has on the current session."""
+    """The wanted feeds of one session, by name, with the state of each."""
 
     def __init__(self, wanted: dict[str, str], rng: Random) -> None:
         self._by_feed = {feed: Subscription(feed, target) for feed, target in wanted.items()}
         self._by_ident: dict[str, Subscription] = {}
         self._unwanted: list[str] = []
-        self._session: Session | None = None
         self._rng = rng
+
+    def successor(self) -> Subscriptions:
+        """Return what the next session starts with: the same feeds, none of them asked for.
+
+        What was refused with a token that was forced to be new is remembered, or each connection would force another.
+        """
+        heir = Subscriptions({s.feed: s.target for s in self}, self._rng)
+        for subscription in heir:
+            subscription.refreshed = self._by_feed[subscription.feed].refreshed
+            subscription.error = self._by_feed[subscription.feed].error
+        return heir
 
     def __iter__(self) -> Iterator[Subscription]:
         return iter(self._by_feed.values())
@@ -90,10 +100,6 @@ class Subscriptions:
 
     def begin(self, session: Session, authorization: Authorization, now: float) -> None:
         """Ask for everything on a session that was just accepted."""
-        self._session = session
-        self._forget()
-        for subscription in self._by_feed.values():
-            subscription.attempts = 0
         self.follow(session, authorization, now)
 
     def follow(self, session: Session, authorization: Authorization, now: float) -> None:
@@ -105,12 +111,8 @@ class Subscriptions:
             if subscription.status == "wanted":
                 self._ask(subscription, session, authorization, now)
 
-    def lose(self, session: Session) -> None:
-        """That session is over: nothing is live, everything is still wanted. A no-op once another one has begun."""
-        if session is self._session:
-            self._forget()
-
-    def _forget(self) -> None:
+    def lose(self) -> None:
+        """The session is over: nothing is live, everything is still wanted."""
         self._by_ident.clear()
         self._unwanted.clear()
         for subscription in self._by_feed.values():

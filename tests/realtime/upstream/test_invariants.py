@@ -19,17 +19,23 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from realtime.upstream.model import MANAGER, Cause, Close, Dial, Event, Health, Model, Publish, TimerKind
-from realtime.upstream.policy import PRESETS, FullJitter, Policy
+from realtime.upstream.model import MANAGER, Breaker, Cause, Close, Dial, Event, Health, Model, Publish, TimerKind, Use
+from realtime.upstream.policy import PRESETS, FullJitter, Lifetime, Policy
+from realtime.upstream.policy import Breaker as BreakerPolicy
 from realtime.upstream.states import HAS_SESSION, TABLE, State, Trigger
 from realtime.upstream.step import AUTH_GATE, snapshot, step
 from tests.realtime.upstream.stepping import Stepping
 
 T = Trigger
 
-POLICIES = [*PRESETS.values(), Policy(max_attempts=2), Policy(backoff=FullJitter(factor=10.0), stable_after=3.0)]
-SESSIONLESS = (State.STOPPED, State.WAITING, State.SUSPENDED, State.FAILED)
-EXPLICIT = (T.START, T.CONNECT_NOW, T.RESUME, T.AUTH_CHANGED, T.SPREAD_OVER, T.WOKE)
+POLICIES = [
+    *PRESETS.values(),
+    Policy(max_attempts=2),
+    Policy(backoff=FullJitter(factor=10.0), stable_after=3.0),
+    Policy(lifetime=Lifetime(100.0), breaker=BreakerPolicy(failures=2)),
+]
+SESSIONLESS = (State.STOPPED, State.WAITING, State.SUSPENDED, State.COOLING, State.FAILED)
+EXPLICIT = (T.START, T.CONNECT_NOW, T.RESUME, T.AUTH_CHANGED, T.SPREAD_OVER, T.WOKE, T.ONLINE)
 """What may bring a dial before the back-off's delay is over: somebody asked, or something changed."""
 
 UP = {
@@ -38,6 +44,7 @@ UP = {
     State.SYNCING: T.SYNCED,
     State.OPEN: T.HEARD,
 }
+OF_A_SESSION = [T.PERMITTED, T.TRANSPORT_UP, T.ACCEPTED, T.SYNCED, T.HEARD, T.DROPPED, T.AUTH_REJECTED, T.TOKEN_FAILED]
 REACHED = st.sampled_from([*UP, State.OPEN, State.OPEN, State.BACKOFF, State.FAILED])
 RUN = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
 
@@ -55,6 +62,9 @@ class Machine(RuleBasedStateMachine):
         self.closed = set()
         self.rejections = 0
         self.held_back_until = -1.0
+        self.rotation_held_until = -1.0
+        self.used = 0
+        self.probes = 0
         self.shown = snapshot(self.model)
 
     # ── One step, watched ────────────────────────────────────────────────────────────────────────────────────
@@ -69,6 +79,8 @@ class Machine(RuleBasedStateMachine):
                 self._closed(effect)
             elif isinstance(effect, Dial):
                 self._dialled(effect, event)
+            elif isinstance(effect, Use):
+                self._used(effect)
             else:
                 self._published(effect)
         self._judge(before, event, effects)
@@ -81,14 +93,29 @@ class Machine(RuleBasedStateMachine):
     def _dialled(self, dial, event):
         earlier, self.dialled = self.dialled, self.dialled | {dial.session: self.now}
         assert dial.session > max(earlier, default=0), "2: session ids strictly increase"
-        assert set(earlier) == self.closed, "12: the session before is closed before a dial"
+        assert self.model.breaker is not Breaker.OPEN, "18: nothing is dialled while the breaker is open"
+        self.probes += self.model.breaker is Breaker.HALF_OPEN and event.trigger not in EXPLICIT
         assert self.model.wants, "5: wanted"
         assert not self.model.shut, "5: every gate open"
         assert not self.model.unwanted or self.model.grace, "5: somebody watches"
         assert self.rejections < 2, "10: refused twice, and the credentials are the same"
         refreshing = event.trigger is T.AUTH_REJECTED
+        if self.model.candidate is not None and self.model.candidate.id == dial.session:
+            self._dialled_beside(set(earlier) - self.closed, refreshing)
+            return
+        assert set(earlier) == self.closed, "12: what was open is closed before a dial"
         if event.trigger not in EXPLICIT and not refreshing:
             assert self.now >= self.held_back_until, "5: never before the delay is over"
+
+    def _dialled_beside(self, others, refreshing):
+        assert others <= {self.session, self.id_of("draining")}, "1: one candidate"
+        assert self.model.breaker is Breaker.CLOSED, "18"
+        assert refreshing or self.now >= self.rotation_held_until, "5: the next candidate has its time"
+
+    def _used(self, use):
+        assert use.session not in self.closed, "1: what speaks for the link is not closed"
+        assert use.session > self.used, "2"
+        self.used = use.session
 
     def _published(self, publish):
         assert publish.snapshot.revision == self.shown.revision + 1, "16: revisions rise by one"
@@ -97,13 +124,15 @@ class Machine(RuleBasedStateMachine):
 
     def _judge(self, before, event, effects):
         after = self.model
-        live = before.active.id if before.active else None
-        if event.session not in (None, MANAGER, live):
+        live = {slot.id for slot in (before.active, before.candidate, before.draining) if slot}
+        if event.session not in {None, MANAGER, *live}:
             assert replace(after, stale=before.stale) == before, "3: another session changes nothing"
             assert effects == (), "3"
             assert after.stale == before.stale + 1, "3: but is counted"
         if event.trigger is T.STABLE and after.stale == before.stale:
             self.rejections = 0
+        self._judge_rotation(before, event)
+        self._judge_breaker(before, event)
         if before.state is State.STOPPED and after.state is not State.STOPPED:
             assert event.trigger in (T.START, T.CONNECT_NOW), "9"
         if before.state is State.FAILED and after.state is not State.FAILED:
@@ -111,14 +140,44 @@ class Machine(RuleBasedStateMachine):
             assert event.trigger in (T.START, T.CONNECT_NOW, T.STOP) or new_authority, "9"
         if after.state is State.BACKOFF and before.state is not State.BACKOFF:
             self._judge_delay(event)
+        if after.state is State.COOLING:
+            self.held_back_until = after.cool_until
         if after.attempt < before.attempt:
-            forgotten_by = (T.STABLE, T.START, T.CONNECT_NOW, T.GATE_GAINED, T.RESUME, T.WOKE, T.AUTH_CHANGED)
+            forgotten_by = (T.STABLE, T.GATE_GAINED, *EXPLICIT)
             assert event.trigger in forgotten_by, "6: only what held, or an explicit wish, forgets attempts"
+
+    def _judge_rotation(self, before, event):
+        """15: whatever becomes of a candidate, the link is open all the while."""
+        after = self.model
+        if before.candidate is not None and event.session == before.candidate.id:
+            assert (before.state, after.state) == (State.OPEN, State.OPEN), "15"
+            swapped = after.active.id == before.candidate.id
+            assert swapped or after.active == before.active, "15: its failure costs the present session nothing"
+            assert not swapped or after.draining == before.active, "15: what was replaced is heard out"
+        if after.rotation_attempt > before.rotation_attempt and (timer := self._timer(TimerKind.ROTATION)):
+            delay, hint = timer.deadline - self.now, event.cause.retry_after if event.cause else 0.0
+            lower, upper = self.policy.backoff.bounds(after.rotation_attempt)
+            assert max(lower, hint) - 1e-6 <= delay <= max(upper, hint) + 1e-6, "8: a candidate's delay is the policy's"
+            self.rotation_held_until = timer.deadline
+        if after.rotation_attempt == 0:
+            self.rotation_held_until = -1.0
+
+    def _judge_breaker(self, before, event):
+        after = self.model
+        assert self.probes <= 1, "18: one dial a cool-down"
+        if after.breaker is Breaker.OPEN and before.breaker is not Breaker.OPEN:
+            self.probes = 0
+            lower, upper = self.policy.breaker.bounds(after.trips)
+            assert lower - 1e-6 <= after.cool_until - self.now <= upper + 1e-6, "8: it cools for as long as it should"
+        if after.breaker is Breaker.CLOSED and before.breaker is not Breaker.CLOSED:
+            assert event.trigger is T.STABLE, "18: only what held closes it"
+            self.probes = 0
 
     def _judge_delay(self, event):
         timer = self._timer(TimerKind.BACKOFF)
         delay, hint = timer.deadline - self.now, event.cause.retry_after if event.cause else 0.0
         lower, upper = self.policy.backoff.bounds(self.model.attempt)
+        hint = max(hint, self.policy.offline_every) if self.model.offline else hint
         assert max(lower, hint) - 1e-6 <= delay <= max(upper, hint) + 1e-6, "8: the delay is the policy's"
         assert self.model.next_try_at == timer.deadline, "16"
         self.held_back_until = timer.deadline
@@ -128,7 +187,11 @@ class Machine(RuleBasedStateMachine):
 
     @property
     def session(self):
-        return self.model.active.id if self.model.active else None
+        return self.id_of("active")
+
+    def id_of(self, slot):
+        held = getattr(self.model, slot)
+        return held.id if held else None
 
     # ── The way up ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -207,6 +270,42 @@ class Machine(RuleBasedStateMachine):
             elif self.session == before.active.id:
                 assert self.model.health is Health.SUSPECT, "to be proven by a frame"
 
+    @rule(there=st.booleans())
+    def network(self, there):
+        if there and self.model.offline:
+            self.held_back_until = -1.0
+        self.post(T.ONLINE if there else T.OFFLINE)
+
+    # ── Replacing a session ──────────────────────────────────────────────────────────────────────────────────
+
+    @rule(well=st.integers(0, 3))
+    def rotate(self, well):
+        """Have an open session replaced, and let the candidate come some way, up to the swap."""
+        self.bring_up(State.OPEN)
+        if self.model.breaker is not Breaker.CLOSED:
+            self.hold()
+        self.post(T.ROTATE, text="asked for")
+        for _ in range(well):
+            if self.model.candidate is not None:
+                self.post(UP[self.model.candidate.phase], self.id_of("candidate"), seconds=300.0, final=True)
+
+    @rule(trigger=st.sampled_from(OF_A_SESSION), final=st.booleans(), status=st.sampled_from([None, 401, 503]))
+    @precondition(lambda self: self.model.candidate)
+    def tell_of_the_candidate(self, trigger, final, status):
+        """Anything, whether or not it is its turn."""
+        meant = self.model.candidate.phase in (State.CONNECTING, State.AUTHENTICATING, State.SYNCING)
+        refused = trigger is T.AUTH_REJECTED or (trigger is T.DROPPED and status == 401)
+        self.rejections += meant and refused
+        cause = Cause("connection lost", status=status, retry_after=7.0 if status == 503 else 0.0)
+        self.post(trigger, self.id_of("candidate"), seconds=10.0, final=final, cause=cause)
+
+    @rule(trigger=st.sampled_from(OF_A_SESSION))
+    @precondition(lambda self: self.model.draining)
+    def tell_of_the_replaced(self, trigger):
+        before = self.model
+        self.post(trigger, self.id_of("draining"), cause=Cause("connection lost"))
+        assert (self.model.state, self.model.active) == (before.state, before.active), "15"
+
     # ── What a live session tells ────────────────────────────────────────────────────────────────────────────
 
     @rule(hint=st.sampled_from([0.0, 0.0, 5.0, 400.0]))
@@ -248,7 +347,7 @@ class Machine(RuleBasedStateMachine):
     )
     def stranger(self, trigger, session, token, seconds, final):
         """An event of a session that is over, or never was; and of a timer that is not armed."""
-        if session != self.session:
+        if session not in (self.session, self.id_of("candidate"), self.id_of("draining")):
             self.post(trigger, session, token=token, seconds=seconds, final=final)
 
     @rule(trigger=st.sampled_from([kind.value for kind in TimerKind]), token=st.none() | st.integers(0, 200))
@@ -273,28 +372,31 @@ class Machine(RuleBasedStateMachine):
         assert timer not in self.model.timers, "a timer fires once"
 
     @rule()
-    @precondition(lambda self: self.model.state is State.OPEN and self._timer(TimerKind.STABLE))
+    @precondition(lambda self: self.model.state is State.OPEN)
     def hold(self):
         """Stay open until the connection is believed."""
-        timer = self._timer(TimerKind.STABLE)
-        self.now = max(self.now, timer.deadline)
-        if (heartbeat := self._timer(TimerKind.HEARTBEAT)).deadline <= self.now:
-            self.post(T.HEARTBEAT, heartbeat.session, token=heartbeat.token, heard=self.now)
-        self.post(T.STABLE, timer.session, token=timer.token)
+        if self._timer(TimerKind.STABLE) is None:
+            return
+        until = self._timer(TimerKind.STABLE).deadline
+        while due := [timer for timer in self.model.timers if timer.deadline <= until]:
+            timer = min(due, key=lambda timer: timer.deadline)
+            self.now = max(self.now, timer.deadline)
+            self.post(timer.kind.value, timer.session or None, token=timer.token, heard=self.now)
 
     # ── What holds in between ────────────────────────────────────────────────────────────────────────────────
 
     @invariant()
-    def invariant_2_at_most_one_session_is_open(self):
-        assert len(set(self.dialled) - self.closed) == (self.session is not None)
-        assert self.model.candidate is None
+    def invariant_1_what_is_open_is_in_a_slot_and_one_speaks_for_the_link(self):
+        slots = [self.id_of(slot) for slot in ("active", "candidate", "draining")]
+        assert set(self.dialled) - self.closed == {session for session in slots if session is not None}
+        assert self.session in (None, self.used)
 
     @invariant()
     def invariant_4_every_timer_belongs_to_a_live_slot_or_to_the_manager(self):
-        kinds = [timer.kind for timer in self.model.timers]
+        kinds = [(timer.kind, timer.session) for timer in self.model.timers]
         assert len(kinds) == len(set(kinds))
         for timer in self.model.timers:
-            assert timer.session in (MANAGER, self.session)
+            assert timer.session in (MANAGER, self.session, self.id_of("candidate"), self.id_of("draining"))
         if self.model.state in SESSIONLESS:
             assert all(timer.session == MANAGER for timer in self.model.timers)
         if self.model.state in (State.STOPPED, State.SUSPENDED, State.FAILED):
@@ -311,7 +413,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def invariant_10_credentials_refused_twice_wait_for_others(self):
         if self.rejections >= 2 and self.model.state is not State.STOPPED:
-            assert self.model.state not in HAS_SESSION
+            assert self.model.state not in HAS_SESSION or (self.model.state is State.OPEN and not self.model.candidate)
 
     @invariant()
     def invariant_16_the_snapshot_is_current_and_consistent(self):
@@ -319,9 +421,13 @@ class Machine(RuleBasedStateMachine):
         assert self.shown == snapshot(model)
         assert (model.active is not None) is (model.state in HAS_SESSION)
         assert (model.state is State.STOPPED) is (not model.wants)
-        assert (model.next_try_at is not None) is bool({TimerKind.BACKOFF, TimerKind.SPREAD} & self._kinds())
+        assert (model.next_try_at is not None) is bool(
+            {TimerKind.BACKOFF, TimerKind.SPREAD, TimerKind.COOL} & self._kinds()
+        )
         assert model.state is not State.SUSPENDED or model.unwanted
-        assert not model.shut or model.state in SESSIONLESS
+        only_auth = model.state is State.OPEN and set(model.shut) == {AUTH_GATE} and not model.candidate
+        assert not model.shut or model.state in SESSIONLESS or only_auth
+        assert model.state is State.OPEN or (model.candidate, model.draining, model.rotating) == (None, None, "")
         assert not model.partial or model.state is State.OPEN
         assert model.state in (State.SYNCING, State.OPEN) or model.health is Health.HEALTHY
 
@@ -343,7 +449,7 @@ class Machine(RuleBasedStateMachine):
         if not self.model.wants or self.model.unwanted or self.model.shut or self.rejections:
             return
         dials = len(self.dialled)
-        for _ in range(10):
+        for _ in range(30):
             if len(self.dialled) > dials or self.model.state is State.FAILED:
                 return
             timer = min(self.model.timers, key=lambda t: (t.deadline, t.token))
@@ -355,6 +461,7 @@ class Machine(RuleBasedStateMachine):
         """4 and 12: after a stop there is nothing left, and every session was closed once."""
         self.post(T.STOP)
         assert (self.model.state, self.model.timers, self.model.active) == (State.STOPPED, (), None)
+        assert (self.model.candidate, self.model.draining) == (None, None)
         assert set(self.dialled) == self.closed
 
     def _again_without_noise(self):
@@ -392,7 +499,7 @@ def means_nothing(model, event, now, policy):
 
 def without_times(effect):
     if isinstance(effect, Publish):
-        return replace(effect.snapshot, since=0.0, next_try_at=None)
+        return replace(effect.snapshot, since=0.0, next_try_at=None, rotates_at=None)
     return effect
 
 
@@ -425,7 +532,7 @@ def test_invariant_6_hours_with_a_bad_server_bring_few_dials(policy, accept):
         stepping(T.DROPPED)
         if stepping.state is State.FAILED or stepping.now > 600.0 + 1_000.0:
             break
-        dials += len(stepping.fire(T.BACKOFF_FIRED))
+        dials += len(stepping.fire(T.COOLED if stepping.state is State.COOLING else T.BACKOFF_FIRED))
     assert dials <= most_dials(policy, 600.0)
 
 

@@ -133,10 +133,12 @@ async def test_b46_a_shorter_sleep_leaves_the_session_to_be_proven(bench):
     await bench.clock.advance(10.0)
     bench.manager.woke(200.0)
     assert bench.manager.snapshot.health is Health.SUSPECT
+    await settle()
+    bench.sink.post(Trigger.DROPPED)
     await bench.clock.advance(89.0)
-    assert bench.state is State.OPEN
+    assert (bench.state, bench.manager.snapshot.session) == (State.OPEN, 1)
     await bench.clock.advance(2.0)
-    assert bench.state is State.BACKOFF
+    assert bench.manager.snapshot.session != 1
 
 
 async def test_when_the_link_was_last_heard_outlives_the_session(bench):
@@ -328,7 +330,7 @@ async def test_an_hour_of_outage_is_a_few_dials_and_takes_milliseconds():
         if bench.connector.running:
             bench.sink.post(Trigger.DROPPED)
         await bench.clock.advance(1.0)
-    assert 120 < len(bench.connector.dials) < 400
+    assert 60 < len(bench.connector.dials) < 120
     await bench.manager.stop()
 
 

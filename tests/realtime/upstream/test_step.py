@@ -311,7 +311,8 @@ def test_b46_a_session_that_outlived_a_sleep_is_suspect_until_a_frame_proves_it(
     stepping = Stepping.into(State.OPEN)
     heard = stepping.now
     stepping.now += 10.0
-    assert stepping(T.WOKE, seconds=100.0, heard=heard) == []
+    assert stepping(T.WOKE, seconds=100.0, heard=heard) == [Dial(2)]
+    assert stepping.state is State.OPEN and stepping.used == 1
     assert stepping.model.health is Health.SUSPECT
     assert stepping.timer(TimerKind.HEARTBEAT).deadline == heard + 200.0
     stepping(T.HEARD)

@@ -33,6 +33,7 @@ class Held:
 
     def begin(self):
         self.sessions += 1
+        self.subscriptions = self.subscriptions.successor()
         self.talk = Talk.open(f"session-{self.sessions}")
         self.subscriptions.begin(self.talk.session, KEY, self.now)
 
@@ -142,14 +143,15 @@ def test_b26_a_channel_that_the_service_would_never_take_is_refused_here_and_alo
     assert held.subscriptions.settled
 
 
-def test_a_session_that_is_over_loses_everything_unless_another_has_begun(held):
+def test_a_session_that_is_over_loses_what_is_its_own(held):
     held.accept_all()
-    old = held.talk.session
+    old = held.subscriptions
     held.begin()
     held.accept_all()
-    held.subscriptions.lose(old)
+    old.lose()
+    assert {s.status for s in old} == {"wanted"} and old.next_deadline() is None
     assert {s.status for s in held.subscriptions} == {"live"}
-    held.subscriptions.lose(held.talk.session)
+    held.subscriptions.lose()
     assert {s.status for s in held.subscriptions} == {"wanted"}
     assert held.subscriptions.next_deadline() is None
 
@@ -224,7 +226,7 @@ class Siblings(RuleBasedStateMachine):
     @rule()
     def reconnect(self):
         self.held.talk.session.closed(self.held.now)
-        self.held.subscriptions.lose(self.held.talk.session)
+        self.held.subscriptions.lose()
         self.held.begin()
         assert sorted(f["channel"] for f in self.held.talk.sent()) == sorted(FEEDS.values())
 
