@@ -262,8 +262,9 @@ OIDC_CLIENT_ID = env.text("OIDC_CLIENT_ID", "fleetlight")
 OIDC_CLIENT_SECRET = env.secret("OIDC_CLIENT_SECRET")
 
 UPSTREAM_RECONNECT = env.choice(
-    "UPSTREAM_RECONNECT", ("full-jitter", "exponential-5", "fixed-10s", "amplify", "power"), "full-jitter"
+    "UPSTREAM_RECONNECT", ("full-jitter", "exponential-5", "fixed-10s", "amplify", "power", "general"), "full-jitter"
 )
+UPSTREAM_LIFETIME_SECONDS = env.number("UPSTREAM_LIFETIME_SECONDS", 24 * 3600)
 UPSTREAM_GRACE_SECONDS = env.number("UPSTREAM_GRACE_SECONDS", 30)
 UPSTREAM_SETTLE_SECONDS = env.number("UPSTREAM_SETTLE_SECONDS", 2)
 UPSTREAM_STABLE_SECONDS = env.optional_number("UPSTREAM_STABLE_SECONDS")

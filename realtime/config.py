@@ -51,6 +51,7 @@ class UpstreamConfig:
     grace: float
     settle: float
     stable_after: float | None
+    lifetime: float
 
     @property
     def url(self) -> str:
@@ -160,6 +161,7 @@ def _upstream() -> UpstreamConfig:
         grace=settings.UPSTREAM_GRACE_SECONDS,
         settle=settings.UPSTREAM_SETTLE_SECONDS,
         stable_after=settings.UPSTREAM_STABLE_SECONDS,
+        lifetime=settings.UPSTREAM_LIFETIME_SECONDS,
     )
 
 

@@ -12,9 +12,9 @@ from django.db.models import F
 
 from realtime.models import Link
 
-OPERATIONS = ("reconnect", "suspend", "resume", "repair")
+OPERATIONS = ("reconnect", "rotate", "suspend", "resume", "repair")
 
-COUNTED = {"reconnect": "reconnect_wanted", "repair": "repair_wanted"}
+COUNTED = {"reconnect": "reconnect_wanted", "rotate": "rotate_wanted", "repair": "repair_wanted"}
 """Operations that are done once for each wish, by the column that counts the wishes."""
 
 POLL_SECONDS = 0.2
@@ -27,7 +27,8 @@ class NotApplied(TimeoutError):
 def wish(link_id: int, operation: str) -> int:
     """Ask for one of the operations and return the revision to wait for.
 
-    ``reconnect`` begins a new connection, ``repair`` compares what is recorded with a new snapshot.
+    ``reconnect`` begins a new connection, ``rotate`` replaces the one there is without being deaf in between, and
+    ``repair`` compares what is recorded with a new snapshot.
 
     Raises ValueError for another operation, Link.DoesNotExist for an unknown link.
     """

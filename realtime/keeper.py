@@ -26,6 +26,7 @@ from realtime.upstream.clock import Clock
 from realtime.upstream.connection import Connection
 from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
 from realtime.upstream.manager import Manager
+from realtime.upstream.model import Health
 from realtime.upstream.model import Snapshot as LinkSnapshot
 from realtime.upstream.permits import Permits
 from realtime.upstream.policy import FullJitter, Policy
@@ -93,6 +94,7 @@ class Keeper:
         self.manager.listen(self._changed)
         self._told: tuple[object, ...] = ()
         self._was_open = False
+        self._session = 0
         self._settled = False
         self._lost_at: float | None = None
         self._repair: asyncio.Task[None] | None = None
@@ -119,7 +121,7 @@ class Keeper:
         """Note the feeds' states, once for all that change together; a feed that came back late has missed things."""
         if self._settled and subscription.status == "live":
             self.compare()
-        if self._subscriptions.settled:
+        if self.subscriptions.settled:
             self._answered.set()
         if not self._feeds_noted:
             self._feeds_noted = True
@@ -189,7 +191,7 @@ class Keeper:
     @property
     def subscriptions(self) -> Subscriptions:
         """What the link is to hear, and how far it is."""
-        return self._subscriptions
+        return self._connection.subscriptions
 
     @property
     def provable(self) -> bool:
@@ -215,6 +217,9 @@ class Keeper:
             self._settled = False
             self._cancel_repair()
         self._note_state(snapshot, not_live)
+        if is_open and snapshot.session != self._session:
+            self._note_feeds()
+        self._session = snapshot.session
         if is_open and not self._was_open:
             metrics.CONNECTS.labels("open").inc()
             self.compare()
@@ -235,17 +240,29 @@ class Keeper:
             "last_error": f"{error.kind}: {error.text}"[:300] if error else "",
             "connects": snapshot.connects,
             "drops": snapshot.drops,
+            "rotations": snapshot.rotations,
+            "rotates_at": None if snapshot.rotates_at is None else self._wall_us(snapshot.rotates_at),
+            "health": snapshot.health.value,
+            "breaker": snapshot.breaker.value,
             "protocol": self._parts.endpoint.dialect,
         }
-        told = (values["state"], values["reason"], values["next_try_at"], snapshot.session)
+        told = (values["state"], values["reason"], values["next_try_at"], values["health"], snapshot.session)
         news, self._told = told != self._told, told
         if not news:
             del values["since"]  # it was told with the state; worked out anew it would differ by microseconds
-        self._parts.bridge.note(
-            LinkState(
-                self.link_id, self.user_id, self._parts.worker, values, snapshot.session, now_us(), not_live, news
-            )
+        because = self._because(snapshot)
+        note = LinkState(
+            self.link_id, self.user_id, self._parts.worker, values, snapshot.session, because, now_us(), not_live, news
         )
+        self._parts.bridge.note(note)
+
+    def _because(self, snapshot: LinkSnapshot) -> str:
+        """Return what the flight recorder says of a change: of an open link not only its reason, but what happened."""
+        if self._was_open and snapshot.state is State.OPEN and not snapshot.reason:
+            if snapshot.session != self._session:
+                return f"the connection was replaced: {snapshot.rotated_for}"
+            return "suspect: silent for too long" if snapshot.health is Health.SUSPECT else ""
+        return snapshot.reason
 
     def _cause(self, snapshot: LinkSnapshot) -> str:
         if snapshot.reason:
@@ -280,11 +297,11 @@ class Keeper:
                 "error": s.error,
                 "since": None if s.live_since is None else self._wall_us(s.live_since),
             }
-            for s in self._connection.subscriptions
+            for s in self.subscriptions
         ]
 
     def _deaf(self) -> list[Subscription]:
-        return [s for s in self._connection.subscriptions if s.status != "live"]
+        return [s for s in self.subscriptions if s.status != "live"]
 
     # ── Repair ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -358,7 +375,7 @@ class Keeper:
         opened = [(s.feed, s.error or s.status, self._began()) for s in deaf]
         await self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self._rows(), opened))
         self._left_deaf = {s.feed for s in deaf}
-        return [gaps.WHOLE_LINK, *(s.feed for s in self._connection.subscriptions if s.feed not in self._left_deaf)]
+        return [gaps.WHOLE_LINK, *(s.feed for s in self.subscriptions if s.feed not in self._left_deaf)]
 
     def _backfill(self, snapshot: Snapshot, since: int | None) -> Backfill:
         recorder = self._parts.recorder

@@ -116,6 +116,7 @@ class Link(models.Model):
 
     desire = models.CharField(max_length=16, choices=Desire, default=Desire.AUTO)
     reconnect_wanted = models.BigIntegerField(default=0, help_text="rises with each wish to reconnect")
+    rotate_wanted = models.BigIntegerField(default=0, help_text="rises with each wish to replace the connection")
     repair_wanted = models.BigIntegerField(default=0, help_text="rises with each wish to compare with a snapshot")
     switch_wanted = models.BigIntegerField(default=0, help_text="rises when its user switches to another organisation")
     desired_revision = models.BigIntegerField(default=0)
@@ -133,6 +134,10 @@ class Link(models.Model):
     last_error = models.CharField(max_length=300, blank=True)
     connects = models.BigIntegerField(default=0)
     drops = models.BigIntegerField(default=0)
+    rotations = models.BigIntegerField(default=0, help_text="connections replaced without being deaf in between")
+    rotates_at = models.BigIntegerField(null=True, blank=True, help_text="when this one will be replaced")
+    health = models.CharField(max_length=16, default="healthy", help_text="suspect: silent for longer than it should")
+    breaker = models.CharField(max_length=16, default="closed", help_text="open: tries are paused as they keep failing")
     received = models.BigIntegerField(default=0)
     proven_at = models.BigIntegerField(default=0, help_text="up to when everything that arrived is recorded")
     noted_at = models.BigIntegerField(default=0, help_text="version of the public state: rises with each note of it")

@@ -36,13 +36,17 @@ class Note(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """A link's public state changed, at ``at``; ``not_live`` is (cause, started_at) of the window it opens, if any."""
+    """A link's public state changed, at ``at``, and if that is news ``because`` is kept with the transition.
+
+    ``not_live`` is (cause, started_at) of the window it opens, if any.
+    """
 
     link_id: int
     user_id: int
     worker: str
     values: dict[str, Any]
     session: int
+    because: str
     at: int
     not_live: tuple[str, int] | None
     news: bool
@@ -62,7 +66,7 @@ class LinkState:
             link_id=self.link_id,
             at=self.at,
             state=self.values["state"],
-            reason=self.values["reason"],
+            reason=self.because[:200],
             attempt=self.values["attempt"],
             session=self.session,
             detail=self.values["last_error"],

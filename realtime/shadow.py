@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import DatabaseError
 
@@ -50,6 +50,14 @@ Visible = Callable[[int, Collection[str]], Awaitable[set[str]]]
 """Which of these entities a user may see, as far as is recorded."""
 
 
+class Line(Protocol):
+    """Where one side listens; a session that takes over has subscriptions of its own."""
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """What is listened to now, and how far each of it is."""
+
+
 class Ear:
     """One side of a comparison: hands on what its dialect tells, and when it listens.
 
@@ -57,10 +65,10 @@ class Ear:
     """
 
     manager: Manager
+    line: Line
 
-    def __init__(self, dialect: Dialect, subscriptions: Subscriptions, comparer: Comparer, clock: Clock) -> None:
+    def __init__(self, dialect: Dialect, comparer: Comparer, clock: Clock) -> None:
         self.dialect = dialect
-        self._subscriptions = subscriptions
         self._comparer = comparer
         self._clock = clock
 
@@ -96,14 +104,14 @@ class Ear:
         """Return how this side is, as a report shows it."""
         snapshot = self.manager.snapshot
         is_open = snapshot.state is State.OPEN
-        deaf = [s.feed for s in self._subscriptions if s.status != "live"]
+        deaf = [s.feed for s in self.line.subscriptions if s.status != "live"]
         reason = f"not live: {', '.join(deaf)}" if is_open and deaf else snapshot.reason
         return {"state": snapshot.state.value, "reason": reason[:200], "live": is_open and not deaf}
 
     def _scopes(self) -> set[Scope]:
         if self.manager.snapshot.state is not State.OPEN:
             return set()
-        live = [s.feed for s in self._subscriptions if s.status == "live"]
+        live = [s.feed for s in self.line.subscriptions if s.status == "live"]
         if self.dialect == "events":
             return {(feed, EVERYWHERE) for feed in live}
         scopes = {scope for name in live for scope in documents.told_by(name)}
@@ -125,14 +133,16 @@ class Shadow:
         self._comparer = Comparer(wish.window, results)
         wide = endpoint.dialect == "graphql"
         subscriptions = Subscriptions({} if wide else feeds.channels(parts.root, keeper.subject), parts.rng)
-        self._heard = Ear(endpoint.dialect, subscriptions, self._comparer, parts.clock)
+        self._heard = Ear(endpoint.dialect, self._comparer, parts.clock)
         self._connection = Connection(
-            endpoint, keeper.credentials, parts.transport, subscriptions, self._heard, parts.clock
+            endpoint, keeper.credentials, parts.transport, subscriptions, self._heard, parts.clock, parts.permits
         )
+        self._heard.line = self._connection
         self._manager = Manager(self._connection, parts.policy, parts.clock, parts.rng, keeper.subject)
         self._heard.manager = self._manager
         self._manager.listen(lambda _: self._heard.changed())
-        self._recorded = Ear(parts.endpoint.dialect, keeper.subscriptions, self._comparer, parts.clock)
+        self._recorded = Ear(parts.endpoint.dialect, self._comparer, parts.clock)
+        self._recorded.line = keeper
         self._recorded.manager = keeper.manager
         self._recorded.changed()
         keeper.tap = self._recorded

@@ -16,8 +16,9 @@ from realtime.models import Link
 class Wanted:
     """One link, as far as its row says what is wanted.
 
-    ``present``: its user has an open browser, or has just signed in. ``reconnect``, ``repair`` and ``switch`` count
-    the wishes for each; ``revision`` is that of the newest wish, ``applied`` that of the last one which was followed.
+    ``present``: its user has an open browser, or has just signed in. ``reconnect``, ``rotate``, ``repair`` and
+    ``switch`` count the wishes for each; ``revision`` is that of the newest wish, ``applied`` that of the last one
+    which was followed.
     ``generation`` is the sign-in from which the user's tokens are, 0 without any; ``refused`` says why the issuer
     took them back. ``active``: the account may be signed in.
     """
@@ -28,6 +29,7 @@ class Wanted:
     present: bool
     suspended: bool
     reconnect: int
+    rotate: int
     repair: int
     switch: int
     revision: int
@@ -49,6 +51,7 @@ COLUMNS = (
     "signed_in_at",
     "desire",
     "reconnect_wanted",
+    "rotate_wanted",
     "repair_wanted",
     "switch_wanted",
     "desired_revision",

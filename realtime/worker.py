@@ -37,7 +37,7 @@ from realtime.upstream import endpoints
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.credentials import Credentials, UserCredentials
 from realtime.upstream.permits import Permits, SharedRate
-from realtime.upstream.policy import Policy, preset
+from realtime.upstream.policy import Lifetime, Policy, preset
 from realtime.upstream.states import State
 from realtime.upstream.transport import WebSocketTransport, tls_context
 from realtime.wanted import Wanted
@@ -192,9 +192,12 @@ class Worker:
         )
 
     def _policy(self) -> Policy:
-        stable_after = self._upstream.stable_after
-        changes = {} if stable_after is None else {"stable_after": stable_after}
-        return preset(self._upstream.reconnect, **changes)
+        """Return the preset as the settings change it; what was replaced is heard until its successor is live."""
+        upstream = self._upstream
+        policy = preset(upstream.reconnect, lifetime=Lifetime(upstream.lifetime) if upstream.lifetime else None)
+        if upstream.stable_after is not None:
+            policy = replace(policy, stable_after=upstream.stable_after)
+        return replace(policy, drain=max(policy.drain, 2 * upstream.settle))
 
     async def _organizations(self, user_id: int) -> list[str]:
         """As Recorder.organizations, however long the database is away: a repair that ended for it would not return."""
@@ -340,6 +343,8 @@ class Worker:
             self._follow_demand(keeper, row)
         if before is not None and row.reconnect != before.reconnect:
             keeper.manager.connect_now()
+        if before is not None and row.rotate != before.rotate:
+            keeper.manager.rotate("asked for by an operator")
         if before is not None and row.repair != before.repair:
             keeper.compare()
         if before is not None and row.switch != before.switch:

@@ -56,7 +56,10 @@ RULES = (
     Rule("realtime.appsync*", WIRE, ("msgspec",), never=(*IO, *CLOCKS)),
     # Upstream: asyncio, each foreign library behind one door. Its core is pure.
     Rule("realtime.upstream.step", engine("upstream.*"), never=(*IO, "time")),
+    Rule("realtime.upstream.verbs", engine("upstream.*"), never=(*IO, "time")),
+    Rule("realtime.upstream.rotation", engine("upstream.*"), never=(*IO, "time")),
     Rule("realtime.upstream.model", engine("upstream.*"), never=(*IO, "time")),
+    Rule("realtime.upstream.permits", engine("upstream.clock"), ("redis",)),
     Rule("realtime.upstream.states", never=(*IO, *CLOCKS)),
     Rule("realtime.upstream.pace", (*UPSTREAM, *engine("token_bucket"))),
     Rule("realtime.upstream.publish_http", UPSTREAM, ("msgspec",)),

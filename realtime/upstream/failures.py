@@ -1,4 +1,4 @@
-"""What the end of a connection means: try again, slow down, get another token, or give up.
+"""What the end of a connection means: try again, get another token, or give up.
 
 A verdict is about the connection as a whole. What concerns one subscription never gets here: it is that
 subscription's own (``subscriptions``), and closes nothing.
@@ -15,12 +15,11 @@ from realtime.upstream.model import Cause
 class Verdict(Enum):
     """What is to be done about a cause.
 
-    ``transient``: back off. ``throttled``: back off for longer than the hint. ``auth``: one more try with a new
-    token, then wait for other credentials. ``fatal``: nothing mends it by itself, so the link fails.
+    ``transient``: back off, for longer than the server asked, if it did. ``auth``: one more try with a new token,
+    then wait for other credentials. ``fatal``: nothing mends it by itself, so the link fails.
     """
 
     TRANSIENT = "transient"
-    THROTTLED = "throttled"
     AUTH = "auth"
     FATAL = "fatal"
 
@@ -28,13 +27,11 @@ class Verdict(Enum):
 Classify = Callable[[Cause], Verdict]
 
 UNAUTHORIZED = frozenset({401, 403})
-THROTTLING = frozenset({429, 503})
 
 # RFC 6455, 7.4: the peer broke the protocol, or we did. The range is what Centrifugo and Pusher mean by "don't return".
 FATAL_STATUS = frozenset({400, 404, 410, 426})
 FATAL_CODES = frozenset({1002, 1003, 1007, 1009, 1010, *range(3500, 4000)})
 POLICY_VIOLATION = 1008
-TRY_LATER = frozenset({1012, 1013})
 
 
 def appsync(cause: Cause) -> Verdict:
@@ -45,8 +42,6 @@ def appsync(cause: Cause) -> Verdict:
     """
     if cause.status in UNAUTHORIZED:
         return Verdict.AUTH
-    if cause.status in THROTTLING or cause.kind == "throttled":
-        return Verdict.THROTTLED
     return Verdict.TRANSIENT
 
 
@@ -54,8 +49,6 @@ def general(cause: Cause) -> Verdict:
     """Judge by the HTTP status and the close code, for services that mean them."""
     if cause.status in UNAUTHORIZED or cause.code == POLICY_VIOLATION:
         return Verdict.AUTH
-    if cause.status in THROTTLING or cause.code in TRY_LATER or cause.kind == "throttled":
-        return Verdict.THROTTLED
     if cause.status in FATAL_STATUS or cause.code in FATAL_CODES:
         return Verdict.FATAL
     return Verdict.TRANSIENT

@@ -17,7 +17,7 @@ from typing import Protocol
 from realtime.upstream.clock import Clock, Handle
 from realtime.upstream.model import Cause, Close, Dial, Event, Health, Model, Publish, Snapshot, Use
 from realtime.upstream.policy import Policy
-from realtime.upstream.states import Trigger
+from realtime.upstream.states import State, Trigger
 from realtime.upstream.step import snapshot, step
 
 logger = logging.getLogger("realtime.upstream")
@@ -205,10 +205,10 @@ class Manager:
         task.add_done_callback(lambda done: self._ended(dial.session, done))
 
     def _use(self, session: int) -> None:
-        """What it has heard so far is news of the link from now on, unless the one before it heard something later."""
+        """A session that replaces an open one has heard all that the other did, and maybe more; any other has not."""
         self.using = session
         heard = self._heard_by(session)
-        if heard is not None:
+        if heard is not None and self._model.state is State.OPEN:
             self.heard_at = max(heard, self.heard_at or heard)
         self._connector.use(session)
 

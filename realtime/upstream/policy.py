@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Protocol
 
-from realtime.upstream.failures import Classify, appsync
+from realtime.upstream.failures import Classify, appsync, general
 
 BACKOFF_FLOOR = 0.1
 """No retry comes sooner than this, whatever a jitter draws."""
@@ -183,6 +183,7 @@ PRESETS: dict[str, Policy] = {
     "fixed-10s": Policy(backoff=Fixed(10.0), stable_after=0.0, breaker=None),
     "amplify": Policy(backoff=Steps((5.0,), tail=60.0), breaker=None),
     "power": Policy(backoff=Power()),
+    "general": Policy(classify=general),
 }
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from realtime.upstream.failures import Verdict
 from realtime.upstream.model import (
     MANAGER,
     Breaker,
@@ -151,12 +150,10 @@ def drop(s: Step, cause: Cause) -> None:
 
 
 def _delay(s: Step, cause: Cause) -> float:
-    """Return how long to wait: the policy's delay, at least the server's hint, and after that one again at random."""
+    """Return how long to wait: the policy's delay, but longer than the server asked everyone to stay away."""
     delay = s.policy.backoff.delay(s.model.attempt, s.rng)
     if cause.retry_after:
-        delay = max(delay, cause.retry_after)
-    if s.policy.classify(cause) is Verdict.THROTTLED:
-        delay += s.rng.uniform(0, s.policy.resume_spread)
+        delay = max(delay, cause.retry_after + s.rng.uniform(0, s.policy.resume_spread))
     return max(delay, s.policy.offline_every) if s.model.offline else delay
 
 

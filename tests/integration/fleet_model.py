@@ -250,7 +250,7 @@ class FleetModel:
             "next_try_at": None,
             "last_error": "",
         }
-        return LinkState(line.link.pk, line.user.pk, "w1", values, 1, self.clock.now, not_live, True)
+        return LinkState(line.link.pk, line.user.pk, "w1", values, 1, "", self.clock.now, not_live, True)
 
     def _note(self, note):
         self.record([Pending(note, None, self.clock.now)])

@@ -22,6 +22,7 @@ from realtime.models import Gap, Link, Transition
 from realtime.snapshot import Snapshot, SnapshotUnavailable
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.credentials import StaticCredentials
+from realtime.upstream.model import Breaker, Health
 from realtime.upstream.policy import FullJitter, preset
 from realtime.upstream.states import State
 
@@ -85,6 +86,7 @@ class Upstream:
             "rng": Random(1),
             "root": "root",
             "settle": 0.0,
+            "permits": None,
             "organizations": organizations,
         }
         return Parts(**{name: known[name] for name in Parts.__dataclass_fields__})
@@ -105,12 +107,17 @@ class Upstream:
             last_error=None,
             connects=1,
             drops=0,
+            rotations=0,
+            rotates_at=None,
+            rotated_for="",
+            health=Health.HEALTHY,
+            breaker=Breaker.CLOSED,
         )
         self.keeper._changed(self.manager.snapshot)
 
     def feeds(self, status, only=None):
         """Let feeds take a status, and tell the keeper of each."""
-        for subscription in self.keeper._subscriptions:
+        for subscription in self.keeper._connection.subscriptions:
             if only in (None, subscription.feed):
                 subscription.status = status
                 self.keeper.subscription(subscription)

@@ -21,7 +21,7 @@ def link():
 
 def state(link, word, not_live=None, news=True):
     values = {"state": word, "reason": "why", "attempt": 2, "next_try_at": None, "last_error": "", "since": NOW}
-    return LinkState(link.pk, link.user_id, "w1", values, 1, NOW, not_live, news)
+    return LinkState(link.pk, link.user_id, "w1", values, 1, "", NOW, not_live, news)
 
 
 def told(recording):

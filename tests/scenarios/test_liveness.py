@@ -3,6 +3,7 @@
 import pytest
 
 from realtime.upstream.model import Health
+from realtime.upstream.policy import Policy
 from realtime.upstream.states import State
 from tests.fakes import tasks_but_mine
 from tests.realtime.emulator.client import eventually
@@ -79,7 +80,8 @@ async def test_b46_what_outlived_a_sleep_has_to_prove_itself_and_what_did_not_is
     await eventually(lambda: link.manager.snapshot.health is Health.HEALTHY)
 
 
-async def test_b48_a_service_that_ends_the_connection_after_a_day_is_dialled_again(link, server):
+async def test_b48_a_service_that_ends_the_connection_after_a_day_is_dialled_again(made, server):
+    link = made(policy=Policy(lifetime=None, breaker=None))
     await opened(link)
     for _ in range(24 * 15):
         await link.clock.advance(240.0)

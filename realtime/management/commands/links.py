@@ -108,5 +108,9 @@ def _summary(link: Link) -> dict[str, Any]:
         "received": link.received,
         "connects": link.connects,
         "drops": link.drops,
+        "rotations": link.rotations,
+        "rotates_at": shown.time(link.rotates_at),
+        "health": link.health,
+        "breaker": link.breaker,
         "last_error": link.last_error,
     }

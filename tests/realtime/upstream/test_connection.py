@@ -9,6 +9,7 @@ import pytest
 from realtime.upstream.credentials import TokenRefused, TokenUnavailable
 from realtime.upstream.model import Health
 from realtime.upstream.states import State
+from realtime.upstream.subscriptions import Subscriptions
 from realtime.upstream.transport import TransportError
 from tests.fakes import HANGS, FakeCredentials, FakeService, ScriptedTransport, settle, tasks_but_mine
 from tests.links import FEEDS, Link
@@ -178,7 +179,7 @@ async def test_an_issuer_that_is_away_during_the_forced_refresh_is_asked_again(m
 
 
 async def test_a_fault_of_ours_ends_the_session_with_a_reason(link, monkeypatch, caplog):
-    monkeypatch.setattr(link.subscriptions, "begin", broken)
+    monkeypatch.setattr(Subscriptions, "begin", broken)
     await link.start()
     assert link.state is State.BACKOFF
     assert "internal error: ZeroDivisionError" in link.reason

@@ -177,8 +177,9 @@ class Machine(RuleBasedStateMachine):
         timer = self._timer(TimerKind.BACKOFF)
         delay, hint = timer.deadline - self.now, event.cause.retry_after if event.cause else 0.0
         lower, upper = self.policy.backoff.bounds(self.model.attempt)
-        hint = max(hint, self.policy.offline_every) if self.model.offline else hint
-        assert max(lower, hint) - 1e-6 <= delay <= max(upper, hint) + 1e-6, "8: the delay is the policy's"
+        most = hint + self.policy.resume_spread if hint else 0.0
+        least = max(hint, self.policy.offline_every) if self.model.offline else hint
+        assert max(lower, least) - 1e-6 <= delay <= max(upper, least, most) + 1e-6, "8: the delay is the policy's"
         assert self.model.next_try_at == timer.deadline, "16"
         self.held_back_until = timer.deadline
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from realtime.upstream.policy import (
     BACKOFF_FLOOR,
     PRESETS,
+    Breaker,
     Exponential,
     Fixed,
     FullJitter,
@@ -61,7 +62,7 @@ def test_b16_full_jitter_draws_from_the_whole_interval():
 
 @pytest.mark.feature("S4.6")
 def test_the_presets_have_their_names_and_numbers():
-    assert set(PRESETS) == {"full-jitter", "exponential-5", "fixed-10s", "amplify", "power"}
+    assert set(PRESETS) == {"full-jitter", "exponential-5", "fixed-10s", "amplify", "power", "general"}
     assert PRESETS["full-jitter"] == Policy()
     five = PRESETS["exponential-5"]
     assert ([five.backoff.delay(n, Random(1)) for n in range(1, 6)], five.max_attempts) == ([2, 4, 8, 16, 32], 5)
@@ -71,6 +72,14 @@ def test_the_presets_have_their_names_and_numbers():
     assert (sum(amplify.bounds(1)) / 2, sum(amplify.bounds(2)) / 2) == (5.0, 60.0)
     power = PRESETS["power"].backoff
     assert power.bounds(1) == (pytest.approx(0.6),) * 2 and power.bounds(50) == (8.0, 13.0)
+
+
+@pytest.mark.parametrize("trips", [1, 2, 3, 1_000])
+def test_a_breaker_cools_twice_as_long_each_time_up_to_its_cap(trips):
+    lower, upper = Breaker(cool=30.0, cap=100.0).bounds(trips)
+    middle = {1: 30.0, 2: 60.0}.get(trips, 100.0)
+    assert (lower, upper) == (middle * 0.75, middle * 1.25)
+    assert lower <= Breaker(cool=30.0, cap=100.0).delay(trips, Random(trips)) <= upper
 
 
 def test_a_preset_can_be_had_with_single_numbers_changed():
