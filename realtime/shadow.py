@@ -160,9 +160,10 @@ class Shadow:
         if self._parts.clock.monotonic() - self._noted_at >= NOTE_EVERY:
             self._note()
 
-    def woke(self, gap: float) -> None:
-        """The machine slept for ``gap`` seconds."""
-        self._manager.woke(gap)
+    @property
+    def manager(self) -> Manager:
+        """What keeps its connection alive."""
+        return self._manager
 
     async def end(self, reason: str) -> None:
         """Stop hearing along, and note what was found."""
@@ -251,10 +252,10 @@ class Shadows:
         ending = [shadow for link_id in link_ids if (shadow := self._shadows.pop(link_id, None)) is not None]
         await asyncio.gather(*(shadow.end(reason) for shadow in ending))
 
-    def woke(self, gap: float) -> None:
-        """The machine slept for ``gap`` seconds."""
-        for shadow in self._shadows.values():
-            shadow.woke(gap)
+    @property
+    def managers(self) -> list[Manager]:
+        """Those of all shadows: what happens to the machine is told to them too."""
+        return [shadow.manager for shadow in self._shadows.values()]
 
     async def _begin(self, keeper: Keeper, parts: Parts, upstream: UpstreamConfig, wish: Wish) -> None:
         other = OTHER[parts.endpoint.dialect]

@@ -36,6 +36,7 @@ from realtime.shadow import Shadows
 from realtime.upstream import endpoints
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.credentials import Credentials, UserCredentials
+from realtime.upstream.machine import NOTHING, Machine, default_routes
 from realtime.upstream.permits import Permits, SharedRate
 from realtime.upstream.policy import Lifetime, Policy, preset
 from realtime.upstream.states import State
@@ -119,7 +120,7 @@ class Worker:
             asyncio.create_task(self.relay.run(), name="relay"),
             asyncio.create_task(self._prove(), name="prove"),
             asyncio.create_task(self._look(), name="look"),
-            asyncio.create_task(self._watch_sleep(), name="sleep watch"),
+            asyncio.create_task(self._watch_machine(), name="machine watch"),
             asyncio.create_task(retention.keep_short(self._config.retention, self._timeline), name="retention"),
         ]
         try:
@@ -422,19 +423,17 @@ class Worker:
             owned = self._leases.owned(link_id for link_id, *_ in proofs)
             gaps.prove([proof for proof in proofs if proof[0] in owned])
 
-    async def _watch_sleep(self) -> None:
-        """Tell every link when the machine slept: its clock for time-outs stood still meanwhile."""
-        clock = self._clock
-        slept = clock.boottime() - clock.monotonic()
+    async def _watch_machine(self) -> None:
+        """Tell every link when the machine slept, or what became of its network; of loopback that says nothing."""
+        remote = not self._parts.endpoint.loopback
+        machine = Machine(self._clock, self._parts.policy.slept_for, default_routes if remote else lambda: None)
         while True:
             await asyncio.sleep(1.0)
-            gap = clock.boottime() - clock.monotonic() - slept
-            if gap > self._parts.policy.slept_for:
-                slept += gap
-                logger.warning("the machine slept for %.0f s", gap)
-                for keeper in self.keepers.values():
-                    keeper.manager.woke(gap)
-                self._shadows.woke(gap)
+            happened = machine.look()
+            if happened != NOTHING:
+                logger.warning("%s", happened)
+                for manager in (*(keeper.manager for keeper in self.keepers.values()), *self._shadows.managers):
+                    happened.tell(manager)
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

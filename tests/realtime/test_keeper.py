@@ -340,7 +340,7 @@ async def asked_anew(upstream):
     """Wait until there are subscriptions, and none of them has an answer yet."""
     async with asyncio.timeout(DEADLINE):
         while True:
-            if {s.status for s in upstream.keeper._subscriptions} == {"wanted"}:
+            if {s.status for s in upstream.keeper.subscriptions} == {"wanted"}:
                 return
             await asyncio.sleep(0.005)
 
@@ -353,9 +353,9 @@ async def switched(upstream):
 @pytest.mark.feature("S4.5")
 async def test_a_switch_gives_every_subscription_up_and_its_window_closes_by_a_snapshot(upstream):
     await upstream.open()
-    before = list(upstream.keeper._subscriptions)
+    before = list(upstream.keeper.subscriptions)
     await switched(upstream)
-    assert not set(map(id, before)) & set(map(id, upstream.keeper._subscriptions))
+    assert not set(map(id, before)) & set(map(id, upstream.keeper.subscriptions))
     await upstream.until("open")
     assert await upstream.gaps(outcome="open") == [("", "organisation switched", "open")]
     upstream.feeds("live")
@@ -368,7 +368,7 @@ async def test_nothing_is_compared_before_the_new_subscriptions_have_their_answe
     await upstream.open()
     asked = upstream.provider.asked
     await switched(upstream)
-    for feed in [s.feed for s in upstream.keeper._subscriptions][:-1]:
+    for feed in [s.feed for s in upstream.keeper.subscriptions][:-1]:
         upstream.feeds("live", only=feed)
     await asyncio.sleep(0)
     assert upstream.provider.asked == asked
@@ -443,7 +443,7 @@ async def test_a_feed_that_stays_without_an_answer_after_a_switch_has_a_window_o
     )
     await upstream.open()
     await switched(upstream)
-    for feed in [s.feed for s in upstream.keeper._subscriptions if s.feed != "roleChanged"]:
+    for feed in [s.feed for s in upstream.keeper.subscriptions if s.feed != "roleChanged"]:
         upstream.feeds("live", only=feed)
     await upstream.until("nothing-missed")
     await upstream.until("open")

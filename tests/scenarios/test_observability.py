@@ -59,7 +59,7 @@ async def test_b86_what_happened_is_counted_and_the_last_error_kept_with_its_cod
     server.plays([refuse(503)])
     await link.wait_for_its_turn()
     await eventually(lambda: link.manager.snapshot.attempt == 2)
-    assert link.manager.snapshot.last_error.code == 503
+    assert link.manager.snapshot.last_error.status == 503
     await link.wait_for_its_turn()
     await link.comes_to(State.OPEN)
     snapshot = link.manager.snapshot

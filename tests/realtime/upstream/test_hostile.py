@@ -140,6 +140,18 @@ class Machine(RuleBasedStateMachine):
 
         self.play(stopping())
 
+    @rule(soon=st.booleans())
+    def replace(self, soon):
+        """15: a session that is replaced stays the link's until the other one hears everything."""
+        before = self.manager.snapshot
+        self.call(self.manager.rotate, "asked for")
+        if soon:
+            for _ in range(3):
+                for socket in self.transport.sockets[-1:]:
+                    self.call(socket.release_all)
+        if before.state is State.OPEN:
+            assert self.link.state is State.OPEN or self.manager.snapshot.drops > before.drops, "15"
+
     # ── What befalls the connection ──────────────────────────────────────────────────────────────────────────
 
     @rule(outcome=DIALS)
@@ -249,19 +261,25 @@ class Machine(RuleBasedStateMachine):
         if feed not in self.link.statuses():
             return
         siblings, session = self.siblings_of(feed), self.manager.snapshot.session
-        self.call(self.speaking().arrive, self.wire.error(kind, self.link.ident(feed)))
+        ident = self.link.ident(feed)
+        if self.link.statuses()[feed] in ("subscribing", "live"):
+            self.call(self.speaking(ident).arrive, self.wire.error(kind, ident))
         assert (self.link.state, self.manager.snapshot.session) == (State.OPEN, session), "13"
         assert self.siblings_of(feed) == siblings, "13"
 
     @rule(feed=st.sampled_from(FEEDS))
     @precondition(lambda self: self.reads() and self.link.state is State.OPEN)
     def publish(self, feed):
-        """14: what is live is heard, once."""
+        """14 and 15: what is live is heard, once, however many sessions hear it."""
         if self.link.statuses().get(feed) == "live":
             self.published += 1
             payload = f'{{"n":{self.published}}}'
-            self.call(self.speaking().arrive, self.wire.data(self.link.ident(feed), payload))
-            assert self.link.inlet.copies.count((feed, payload)) == 1, "14"
+            self.call(self.speaking(self.link.ident(feed)).arrive, self.wire.data(self.link.ident(feed), payload))
+            for socket in self.transport.sockets:
+                for ident in [i for i, target in socket.asked.items() if target == self.link.targets[feed]]:
+                    if not socket.closed and ident != self.link.ident(feed):
+                        self.call(socket.arrive, self.wire.data(ident, payload))
+            assert self.link.inlet.copies.count((feed, payload)) == 1, "14, 15"
 
     def siblings_of(self, feed):
         return [(s.feed, s.status, s.ident) for s in self.link.subscriptions if s.feed != feed]
@@ -270,9 +288,9 @@ class Machine(RuleBasedStateMachine):
         fitting = [socket for socket in self.transport.sockets if fits(socket)]
         return fitting[which % len(fitting)]
 
-    def speaking(self):
-        """The socket that speaks for the link: the one that the live subscriptions were asked for on."""
-        return next(s for s in reversed(self.transport.sockets) if not s.closed)
+    def speaking(self, ident):
+        """The socket of the session that speaks for the link, where this subscription was asked for."""
+        return next(s for s in self.transport.sockets if ident in s.asked and not s.closed)
 
     def reads(self):
         return self.link is not None and self.link.inlet.gate.is_set()
@@ -310,7 +328,9 @@ class Machine(RuleBasedStateMachine):
             return
         assert all(socket.closed <= 1 for socket in self.transport.sockets), "12"
         left = [socket for socket in self.transport.sockets if not socket.closed and socket not in self.closing()]
-        assert len(left) <= (self.link.state in HAS_SESSION), "12"
+        model = self.manager._model
+        slots = [slot for slot in (model.active, model.candidate, model.draining) if slot is not None]
+        assert len(left) <= len(slots), "12"
 
     @invariant()
     def invariant_14_what_is_live_was_asked_for_on_one_connection(self):
@@ -319,7 +339,7 @@ class Machine(RuleBasedStateMachine):
         live = {s.ident: s.target for s in self.link.subscriptions if s.status == "live"}
         assert len(live) == list(self.link.statuses().values()).count("live"), "14: no id twice"
         if live:
-            asked = self.speaking().asked
+            asked = self.speaking(min(live)).asked
             assert {ident: asked.get(ident) for ident in live} == live, "14"
         if self.link.state is State.OPEN and not self.manager.snapshot.partial:
             assert set(self.link.statuses()) == set(self.link.targets), "14"
@@ -352,7 +372,7 @@ class Machine(RuleBasedStateMachine):
             socket.calm = True
             self.call(socket.release_all)
         self.wish_well()
-        for _ in range(6):
+        for _ in range(8):
             self.play(self.link.clock.advance(10.0))
             self.keep_alive()
         assert self.link.state is State.OPEN, "7"
