@@ -1,8 +1,14 @@
-"""A link whose world is the scripted server: real sockets, and time that moves only when a test moves it."""
+"""A link whose world is the scripted server, or the emulator: real sockets, and time that moves only by the test."""
+
+import json
 
 import pytest
 
+from realtime.emulator.options import Auth, Fleet, Limits, Options
+from realtime.emulator.server import Emulator
 from realtime.upstream import transport
+from realtime.upstream.credentials import StaticCredentials
+from realtime.upstream.transport import WebSocketTransport
 from tests.fakes import tasks_but_mine
 from tests.links import Link
 from tests.scenarios.scripted_server import ScriptedServer
@@ -43,3 +49,43 @@ async def made(server, monkeypatch):
 @pytest.fixture
 async def link(made):
     return made()
+
+
+# ── The emulator as the service ──────────────────────────────────────────────────────────────────────────────
+
+LISTENS_TO = {
+    "events": {"any": "/default/any"},
+    "graphql": {"any": json.dumps({"query": 'subscription { onRoleChange(orgId: "org-aurora") { role } }'})},
+}
+
+
+@pytest.fixture
+async def emulator():
+    """A service that verifies what it is sent, and takes five subscriptions on a connection."""
+    auth = Auth(lambda_token="open sesame", iam_keys={"AKIDEXAMPLE": "secret"})
+    emulator = Emulator(Options(auth=auth, limits=Limits(subscriptions=5), fleet=Fleet(devices=1)))
+    await emulator.start()
+    yield emulator
+    await emulator.stop()
+
+
+@pytest.fixture
+async def verified(emulator, wire):
+    """Make a link to the emulator, with these credentials."""
+    links = []
+
+    def make(authorization, wanted=None):
+        link = Link(
+            WebSocketTransport(),
+            StaticCredentials(authorization),
+            wire=wire,
+            feeds=(),
+            host=f"127.0.0.1:{emulator.port}",
+        )
+        link.connection.want(wanted or {})
+        links.append(link)
+        return link
+
+    yield make
+    for link in links:
+        await link.manager.stop()

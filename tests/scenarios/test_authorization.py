@@ -1,6 +1,5 @@
 """Rows 3, 4 and 79 to 83 of the scenario matrix: credentials, also as somebody else verifies them."""
 
-import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,52 +7,12 @@ import pytest
 from realtime.appsync.auth import ApiKey, Iam, Token
 from realtime.appsync.events_session import EventsSession
 from realtime.appsync.graphql_session import GraphQLSession
-from realtime.emulator.options import DEFAULT_API_KEY, Auth, Fleet, Options
-from realtime.emulator.server import Emulator
-from realtime.upstream.credentials import StaticCredentials
+from realtime.emulator.options import DEFAULT_API_KEY
 from realtime.upstream.states import State
-from realtime.upstream.transport import WebSocketTransport
 from tests.fakes import settle
-from tests.links import Link
 from tests.realtime.emulator.client import eventually
+from tests.scenarios.conftest import LISTENS_TO
 from tests.scenarios.scripted_server import accept, ack, greeted, refuse, say
-
-LISTENS_TO = {
-    "events": {"any": "/default/any"},
-    "graphql": {"any": json.dumps({"query": 'subscription { onRoleChange(orgId: "org-aurora") { role } }'})},
-}
-
-
-@pytest.fixture
-async def emulator():
-    """A service that verifies what it is sent; nobody else's code is in the way of a signature but botocore's."""
-    auth = Auth(lambda_token="open sesame", iam_keys={"AKIDEXAMPLE": "secret"})
-    emulator = Emulator(Options(auth=auth, fleet=Fleet(devices=1)))
-    await emulator.start()
-    yield emulator
-    await emulator.stop()
-
-
-@pytest.fixture
-async def verified(emulator, wire):
-    """Make a link to the emulator, with these credentials."""
-    links = []
-
-    def make(authorization):
-        link = Link(
-            WebSocketTransport(),
-            StaticCredentials(authorization),
-            wire=wire,
-            feeds=(),
-            host=f"127.0.0.1:{emulator.port}",
-        )
-        link.connection.want(LISTENS_TO[wire.dialect])
-        links.append(link)
-        return link
-
-    yield make
-    for link in links:
-        await link.manager.stop()
 
 
 def iam(session_token=None, secret="secret"):
@@ -71,8 +30,8 @@ MODES = {
 
 @pytest.mark.feature("S4.4")
 @pytest.mark.parametrize("mode", MODES)
-async def test_b03_each_mode_is_let_in_and_heard_by_a_service_that_verifies_it(verified, emulator, mode):
-    link = verified(MODES[mode](emulator))
+async def test_b03_each_mode_is_let_in_and_heard_by_a_service_that_verifies_it(verified, emulator, wire, mode):
+    link = verified(MODES[mode](emulator), LISTENS_TO[wire.dialect])
     await link.start()
     await link.comes_to(State.OPEN)
     assert link.statuses() == {"any": "live"}

@@ -2,11 +2,15 @@
 
 import pytest
 
+from realtime.appsync.auth import ApiKey
+from realtime.emulator.options import DEFAULT_API_KEY
 from realtime.upstream.policy import Fixed, Policy
 from realtime.upstream.states import State
 from tests.fakes import HANGS
 from tests.realtime.emulator.client import eventually
+from tests.scenarios.conftest import LISTENS_TO
 from tests.scenarios.scripted_server import refuse
+from tests.wire import EVENTS
 
 
 async def opened(link):
@@ -76,6 +80,21 @@ async def test_b24_a_throttled_subscription_is_retried_on_the_same_socket_until_
     assert len(server.peers) == 1
 
 
+@pytest.mark.feature("S0.6")
+async def test_b24_one_more_than_a_connection_takes_waits_until_another_is_given_up(verified, wire):
+    (target,) = LISTENS_TO[wire.dialect].values()
+    feeds = [f"feed-{number}" for number in range(6)]
+    link = verified(ApiKey(DEFAULT_API_KEY), dict.fromkeys(feeds, target))
+    await link.start()
+    await eventually(lambda: sorted(link.statuses().values()) == ["live"] * 5 + ["retrying"])
+    waiting = next(feed for feed, status in link.statuses().items() if status == "retrying")
+    assert "MaxSubscriptionsReachedError" in link.error(waiting)
+    link.connection.want(dict.fromkeys([feed for feed in feeds if feed == waiting or feed != feeds[0]], target))
+    await link.clock.advance(31.0)
+    await eventually(lambda: set(link.statuses().values()) == {"live"})
+    assert (len(link.statuses()), link.manager.snapshot.connects) == (5, 1)
+
+
 async def test_b25_an_id_that_is_taken_is_asked_for_again_under_a_fresh_one_and_heard_once(link, wire):
     link.service.refuses[link.targets["role"]] = "DuplicatedOperationError"
     await opened_but(link, "role")
@@ -88,6 +107,16 @@ async def test_b25_an_id_that_is_taken_is_asked_for_again_under_a_fresh_one_and_
         link.socket.arrive(wire.data(ident, "{}"))
     await eventually(lambda: len(link.inlet.copies) == 3)
     assert [feed for feed, _ in link.inlet.copies].count("role") == 1
+
+
+@pytest.mark.parametrize("wire", [EVENTS], ids=["events"])
+async def test_b27_a_wildcard_hears_every_depth_below_it(verified, emulator):
+    link = verified(ApiKey(DEFAULT_API_KEY), {"any": "/default/a/*"})
+    await opened(link)
+    for number, channel in enumerate(["/default/a", "/default/b", "/default/a/b", "/default/a/b/c/d"]):
+        emulator.api.broker.publish(channel, str(number))
+    await eventually(lambda: len(link.inlet.copies) == 2)
+    assert link.inlet.copies == [("any", "2"), ("any", "3")]
 
 
 async def test_b28_the_same_target_twice_is_two_subscriptions_and_each_hears_each_event_once(link, wire):
