@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('realtime', '0004_switch_wanted'),
+        ('realtime', '0005_drift'),
     ]
 
     operations = [
