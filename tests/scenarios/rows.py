@@ -50,9 +50,9 @@ ROWS = {
     "b48": "The end of a connection's life after a day",
     "b49": "After a reconnect everything is subscribed anew, with fresh ids and credentials",
     "b50": "An outage is one window of which it is told since when something may be missing, until it is repaired",
-    "b51": "Two connections overlap: no event is delivered twice (planned)",
+    "b51": "Two connections overlap: no event is delivered twice",
     "b52": "A connection that flaps leaks nothing",
-    "b54": "A hint that the network is gone, or back (planned)",
+    "b54": "A hint that the network is gone, or back",
     "b55": "Repeated reasons to connect make one connection",
     "b56": "Nobody wants the link: it closes after a grace, within which a return finds it as it was",
     # Unsubscribing and closing

@@ -124,6 +124,10 @@ class Machine(RuleBasedStateMachine):
     def want(self, feeds):
         self.call(self.link.want, *sorted(feeds))
 
+    @rule(there=st.booleans())
+    def network(self, there):
+        self.call(self.manager.network, there)
+
     @rule(many=st.integers(1, 3), given_up=st.booleans())
     def stop(self, many, given_up):
         """21: every receipt comes, once, also when who waited for another one has gone."""
@@ -143,6 +147,8 @@ class Machine(RuleBasedStateMachine):
     @rule(soon=st.booleans())
     def replace(self, soon):
         """15: a session that is replaced stays the link's until the other one hears everything."""
+        if soon:
+            self.come_up()
         before = self.manager.snapshot
         self.call(self.manager.rotate, "asked for")
         if soon:
@@ -178,6 +184,14 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.transport.sockets)
     def let_it_close_slowly(self, which):
         self.any_socket(which).close_gate = self.any_socket(which).close_gate or asyncio.Event()
+
+    @rule()
+    @precondition(lambda self: self.transport.sockets)
+    def replace_it_while_it_closes_slowly(self):
+        """Its end is told long after another one has begun."""
+        self.let_it_close_slowly(len(self.transport.sockets) - 1)
+        self.call(self.manager.connect_now)
+        self.come_up()
 
     @rule()
     def let_it_be_closed(self):
@@ -372,7 +386,8 @@ class Machine(RuleBasedStateMachine):
             socket.calm = True
             self.call(socket.release_all)
         self.wish_well()
-        for _ in range(8):
+        self.call(self.manager.network, True)
+        for _ in range(20):
             self.play(self.link.clock.advance(10.0))
             self.keep_alive()
         assert self.link.state is State.OPEN, "7"
