@@ -93,13 +93,13 @@ class EventsSession(Session):
         body = msgspec.json.encode({"channel": message["channel"]})
         identity = self._identify(message, Call("subscribe", PATH, body, namespace(pattern)))
         self.api.authorizer.check_channel(identity, pattern)
-        if namespace(pattern) not in self.api.options.known_namespaces:
-            raise unauthorized(None)
         about: dict[str, Any] = {"sub": self.sub, "connection": self.id, "channel": pattern, "operation": "subscribe"}
         if self.api.faults.match("throttle", **about):
             raise throttled()
         if fault := self.api.faults.match("subscribe-error", **about):
             raise ApiError(fault.error_type, fault.message)
+        if namespace(pattern) not in self.api.options.known_namespaces:
+            raise unauthorized(None)
 
     def _unsubscribe(self, ident: str, message: dict[str, Any]) -> dict[str, Any]:
         subscription = self._subscriptions.pop(ident, None)

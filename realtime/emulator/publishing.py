@@ -31,10 +31,10 @@ def publish(api: Api, identity: Identity, channel_text: object, events: Any, too
     """Publish a batch and return the answer's ``successful`` and ``failed``; raises ApiError if none was taken."""
     channel = _channel(channel_text)
     api.authorizer.check_channel(identity, channel)
+    _check_faults(api, identity, channel)
     if namespace(channel) not in api.options.known_namespaces:
         raise unauthorized(None)
     texts = _texts(api, events, too_many)
-    _check_faults(api, identity, channel)
     rejected = api.faults.match("reject-event", sub=identity.sub, channel=channel)
     outcome: dict[str, list[dict[str, Any]]] = {"successful": [], "failed": []}
     for index, text in enumerate(texts):

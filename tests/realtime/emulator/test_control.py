@@ -7,6 +7,8 @@ import pytest
 from realtime.emulator.control import Control
 from realtime.emulator.http import Request, Router
 
+from .client import Client, eventually
+
 LOBBY = "device/org-aurora/cam-001"
 CHANNEL = "/vortex-app/user/sub-viewer/*"
 
@@ -134,6 +136,26 @@ async def test_c14_stats_count_sockets_subscriptions_and_deliveries_by_subject(c
     await client.close()
     stats = (await http.get("/control/stats")).json()
     assert (stats["sockets"], stats["subscriptions"], stats["delivered"]) == (0, 0, 1)
+
+
+async def test_c14_nothing_stays_behind_of_sockets_that_came_and_went(emulator, key, http, fault):
+    for number in range(12):
+        client = await Client.ready(emulator, key)
+        await client.subscribed(f"/default/{number}")
+        if number % 3 == 0:
+            await client.close()
+        elif number % 3 == 1:
+            client.socket.transport.abort()
+        else:
+            await fault("drop")
+            await client.closed()
+    await eventually(lambda: not emulator.api.sessions)
+    stats = (await http.get("/control/stats")).json()
+    assert (stats["sockets"], stats["subscriptions"], stats["connections"]) == (0, 0, [])
+    records = (await http.get("/control/transcript")).json()["records"]
+    ended = [record["connection"] for record in records if record["kind"] == "closed"]
+    assert sorted(ended) == sorted(record["connection"] for record in records if record["kind"] == "opened")
+    assert not emulator.api.broker._by_pattern
 
 
 async def test_c14_the_transcript_accounts_for_each_event_and_each_delivery(connect, token_of, world, http):

@@ -126,6 +126,16 @@ async def test_c07_refuses_bad_channels_for_that_subscription_alone(connect, key
     await client.subscribed("/default/a", "s2")
 
 
+async def test_c07_what_an_unknown_namespace_is_answered_can_be_chosen(connect, key, fault):
+    client = await connect(key)
+    for kind in ("subscribe-error", "publish-error"):
+        await fault(kind, channel="/nowhere", errorType="BadRequestException", message="no such namespace")
+    await client.subscribe("/nowhere/a")
+    assert error_type(await client.expect(type="subscribe_error")) == "BadRequestException"
+    await client.publish("/nowhere/a", "1")
+    assert error_type(await client.expect(type="publish_error")) == "BadRequestException"
+
+
 async def test_a_further_namespace_can_be_given(started, key):
     emulator = await started(namespaces=("rooms",))
     client = await Client.ready(emulator, key)
