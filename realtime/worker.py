@@ -21,12 +21,13 @@ from django.db import DatabaseError, transaction
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime import credentials, demand, gaps, metrics, retention, snapshot, switches, wanted
+from realtime import credentials, demand, gaps, gates, metrics, retention, snapshot, switches, wanted
 from realtime.appsync.exceptions import BadEndpoint
 from realtime.bridge import Bridge
 from realtime.clock import now_us
 from realtime.config import Config
 from realtime.database import DatabaseThread
+from realtime.gates import Gatekeeper
 from realtime.keeper import Keeper, Parts
 from realtime.leases import Fenced, Leases, Release
 from realtime.models import bucket_of
@@ -37,6 +38,7 @@ from realtime.upstream import endpoints
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.credentials import Credentials, UserCredentials
 from realtime.upstream.machine import NOTHING, Machine, default_routes
+from realtime.upstream.manager import Manager
 from realtime.upstream.permits import Permits, SharedRate
 from realtime.upstream.policy import Lifetime, Policy, preset
 from realtime.upstream.states import State
@@ -92,6 +94,7 @@ class Worker:
         self._parts = self._make_parts()
         self.keepers: dict[int, Keeper] = {}
         self._shadows = Shadows(self._database, product.recorder)
+        self._gatekeeper = Gatekeeper()
         self._seen: dict[int, Wanted] = {}
         self._idle_since: dict[int, float] = {}
         self._present: set[int] = set()
@@ -222,6 +225,7 @@ class Worker:
             surplus = await self._follow_leases()
             links = await self._look_at_links()
             protocol = await self._database.run(switches.get, switches.PROTOCOL, self._config.upstream.protocol)
+            self._gatekeeper.follow(await self._database.run(gates.shut), self._managers())
         except DatabaseError as error:
             logger.warning("can't see what is wanted: %s", error)
             return
@@ -355,6 +359,7 @@ class Worker:
     def _open(self, row: Wanted) -> Keeper:
         keeper = Keeper(row.link_id, row.user_id, row.subject, self._credentials_of(row), self._parts)
         self.keepers[row.link_id] = keeper
+        self._gatekeeper.admit(keeper.manager)
         if self._shared is None and (not row.generation or row.refused):
             keeper.manager.shut_gate("auth", row.refused or credentials.NO_CREDENTIAL)
         return keeper
@@ -432,8 +437,11 @@ class Worker:
             happened = machine.look()
             if happened != NOTHING:
                 logger.warning("%s", happened)
-                for manager in (*(keeper.manager for keeper in self.keepers.values()), *self._shadows.managers):
+                for manager in self._managers():
                     happened.tell(manager)
+
+    def _managers(self) -> list[Manager]:
+        return [*(keeper.manager for keeper in self.keepers.values()), *self._shadows.managers]
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

@@ -95,6 +95,7 @@ RULES = (
     Rule("realtime.demand", others=("redis",)),
     Rule("realtime.control", engine("models"), ("django",)),
     Rule("realtime.wanted", engine("models"), ("django",)),
+    Rule("realtime.gates", engine("clock", "switches"), ("msgspec",)),
     Rule("realtime.switches", engine("clock", "models")),
     Rule("realtime.dualrun", engine("clock", "comparing", "events", "models"), ("msgspec",)),
     Rule("realtime.gaps", engine("models", "sql")),
@@ -136,7 +137,9 @@ RULES = (
         "realtime.worker",
         (
             *UPSTREAM,
-            *engine("bridge", "clock", "config", "credentials", "database", "demand", "gaps", "keeper", "leases"),
+            *engine(
+                "bridge", "clock", "config", "credentials", "database", "demand", "gaps", "gates", "keeper", "leases"
+            ),
             *engine("metrics", "models", "product", "relay", "retention", "shadow", "snapshot", "switches", "wanted"),
         ),
         ("django", "redis"),

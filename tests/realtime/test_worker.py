@@ -9,8 +9,9 @@ from django.contrib.auth import get_user_model
 from django.db import OperationalError
 
 from dashboard.recording import FieldRecorder
-from realtime import config, gaps, product
+from realtime import config, credentials, gaps, gates, product
 from realtime import valkey as valkey_client
+from realtime.clock import now_us
 from realtime.leases import Fenced, Leases
 from realtime.models import Gap, Link
 from realtime.models import Worker as WorkerRow
@@ -117,3 +118,22 @@ async def test_a_database_that_is_away_for_a_moment_does_not_keep_a_link_from_it
     async with asyncio.timeout(DEADLINE):
         assert await worker._organizations(1) == ["org"]
     assert not answers
+
+
+async def test_a_gate_that_an_operator_shuts_lets_every_link_rest_and_says_why(start, link, database):
+    await database.run(gates.shut_gate, "maintenance", "AppSync is being moved")
+    await database.run(lambda: Link.objects.update(signed_in_at=now_us()))
+    start()
+
+    async def rests():
+        (found,) = await rows(database, Link)
+        return "AppSync is being moved" in found.reason and found.state == "waiting"
+
+    await until(rests)
+    await database.run(gates.open_gate, "maintenance")
+
+    async def waits_for_its_credential_alone():
+        (found,) = await rows(database, Link)
+        return found.reason == credentials.NO_CREDENTIAL
+
+    await until(waits_for_its_credential_alone)

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q, QuerySet
 
-from realtime import control
+from realtime import control, gates
 from realtime.management import shown
 from realtime.management.base import ExampleCommand
 from realtime.models import Link
@@ -20,7 +20,9 @@ class Command(ExampleCommand):
     examples = """\
   manage.py links list --state backoff --limit 20
   manage.py links show viewer
-  manage.py links reconnect sub-viewer --json"""
+  manage.py links reconnect sub-viewer --json
+  manage.py links shut maintenance --reason 'AppSync is being moved' --for 1800
+  manage.py links gates"""
 
     def add_arguments(self, parser: CommandParser) -> None:
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -35,9 +37,22 @@ class Command(ExampleCommand):
             single.add_argument("link", metavar="LINK")
             single.add_argument("--json", action="store_true", help="one JSON object")
 
+        commands.add_parser("gates", help="the gates that are shut for all links").add_argument(
+            "--json", action="store_true", help="one JSON object a line"
+        )
+        shutting = commands.add_parser("shut", help="close all links, and keep them closed, for a reason that is shown")
+        shutting.add_argument("gate", metavar="GATE", help="a word, such as maintenance")
+        shutting.add_argument("--reason", required=True)
+        shutting.add_argument("--for", type=float, dest="seconds", metavar="SECONDS", help="then open by itself")
+        commands.add_parser("open", help="open a gate again").add_argument("gate", metavar="GATE")
+
     def handle(self, *args: Any, **options: Any) -> None:
         if options["command"] == "list":
             self._list(options)
+        elif options["command"] == "gates":
+            self._show_gates(options["json"])
+        elif options["command"] in ("shut", "open"):
+            self._move_gate(options)
         elif options["command"] == "show":
             self._show(shown.find_link(options["link"]), options["json"])
         else:
@@ -67,6 +82,20 @@ class Command(ExampleCommand):
             self.stdout.write(f"\n{title}")
             for row in rows:
                 self.stdout.write("  " + "  ".join(f"{k}={v}" for k, v in row.items() if v not in (None, "")))
+
+    def _show_gates(self, as_json: bool) -> None:
+        for name, gate in gates.shut().items():
+            values = {"gate": name, "reason": gate.reason, "until": shown.time(gate.until)}
+            shown.row(self.stdout, values, as_json=as_json)
+
+    def _move_gate(self, options: dict[str, Any]) -> None:
+        try:
+            if options["command"] == "shut":
+                gates.shut_gate(options["gate"], options["reason"], options["seconds"])
+            elif not gates.open_gate(options["gate"]):
+                raise CommandError(f"the gate {options['gate']!r} is not shut; see `manage.py links gates`")
+        except gates.BadGate as error:
+            raise CommandError(str(error)) from None
 
     def _ask(self, link: Link, operation: str, as_json: bool) -> None:
         revision = control.wish(link.pk, operation)

@@ -75,3 +75,17 @@ def test_the_ledger_is_listed_newest_first_and_filtered(links, capsys):
     assert [row["cause"] for row in rows(capsys, "gaps", "list", "--feed", "roleChanged")] == ["third"]
     with pytest.raises(CommandError, match="gaps list"):
         call_command("gaps", "show", "999")
+
+
+def test_gates_are_shut_listed_and_opened(db, capsys):
+    call_command("links", "shut", "maintenance", "--reason", "AppSync is being moved", "--for", "60")
+    (gate,) = rows(capsys, "links", "gates")
+    assert (gate["gate"], gate["reason"], bool(gate["until"])) == ("maintenance", "AppSync is being moved", True)
+    call_command("links", "open", "maintenance")
+    assert rows(capsys, "links", "gates") == []
+
+
+@pytest.mark.parametrize("wrong", [("shut", "auth", "--reason", "why"), ("open", "maintenance")])
+def test_a_gate_that_can_not_be_moved_is_an_error(db, wrong):
+    with pytest.raises(CommandError, match="gate"):
+        call_command("links", *wrong)
