@@ -162,13 +162,11 @@ class _Listening:
         self._open: dict[Scope, float] = {}
         self._closed: dict[Scope, deque[tuple[float, float]]] = {}
 
-    def become(self, scopes: Iterable[Scope], since: float, through: float) -> None:
-        wanted = set(scopes)
-        for scope in self._open.keys() - wanted:
+    def become(self, scopes: Mapping[Scope, float], through: float) -> None:
+        for scope in [scope for scope, since in self._open.items() if scopes.get(scope) != since]:
             spans = self._closed.setdefault(scope, deque(maxlen=RECENT))
             spans.append((self._open.pop(scope), through))
-        for scope in wanted - self._open.keys():
-            self._open[scope] = since
+        self._open.update(scopes)
 
     def around(self, scope: Scope, at: float, through: float) -> bool | None:
         """Tell whether the scope was heard around ``at``; none while that waits for proof from after it."""
@@ -193,6 +191,7 @@ class Comparer:
         self._numbers = count()
         self._entities: OrderedDict[tuple[str, str], _Entity] = OrderedDict()
         self._waiting: dict[Side, deque[Heard]] = {side: deque() for side in SIDES}
+        self._unproven: dict[Side, deque[Heard]] = {side: deque() for side in SIDES}
         self._listening: dict[Side, _Listening] = {side: _Listening() for side in SIDES}
         self._told: dict[tuple[str, Side], set[str]] = {}
 
@@ -216,25 +215,29 @@ class Comparer:
         self.results.unreadable[side] += 1
         self.results.keep(Sample("unreadable", side, channel, received, text=text))
 
-    def listening(self, side: Side, scopes: Iterable[Scope], since: float, through: float) -> None:
-        """From now on ``side`` listens to these scopes: to new ones since ``since``, to others until ``through``."""
-        self._listening[side].become(scopes, since, through)
+    def listening(self, side: Side, scopes: Mapping[Scope, float], through: float) -> None:
+        """From now on ``side`` listens to these scopes, each since its time; to what it gave up, until ``through``."""
+        self._listening[side].become(scopes, through)
 
     # ── What comes of it ─────────────────────────────────────────────────────────────────────────────────────
 
     def expire(self, now: float, through: Mapping[Side, float]) -> list[Heard]:
         """Match what the window is over for, and return what stayed without a partner, to be judged.
 
+        It is over a little later than what it lets in: of what came last it has to be known whether it is in time.
+
         ``through`` says when each side last heard any frame: while nothing proves that the other side was still
         connected after a fact, that fact waits on.
         """
         unmatched: list[Heard] = []
         for side in SIDES:
-            queue = self._waiting[side]
-            while queue and (queue[0].done or queue[0].at <= now - self._window):
-                if not queue[0].done and not self._expire(queue[0], now, through[OTHER[side]], unmatched):
-                    break
-                queue.popleft()
+            waiting, unproven, proof = self._waiting[side], self._unproven[side], through[OTHER[side]]
+            while unproven and (unproven[0].done or self._expire(unproven[0], now, proof, unmatched)):
+                unproven.popleft()
+            while waiting and (waiting[0].done or waiting[0].at <= now - self._window - LATE):
+                heard = waiting.popleft()
+                if not heard.done and not self._expire(heard, now, proof, unmatched):
+                    unproven.append(heard)
         return unmatched
 
     def judge(self, heard: Heard, *, in_view: bool) -> None:
@@ -251,9 +254,9 @@ class Comparer:
         """Count as unjudged what still waits, and what was not judged: nobody will be there to hear the rest."""
         for heard in unmatched:
             self._tally(heard).unjudged += 1
-        for queue in self._waiting.values():
-            while queue:
-                self._leave_unjudged(queue.popleft())
+        for side in SIDES:
+            for heard in (*self._unproven[side], *self._waiting[side]):
+                self._leave_unjudged(heard)
 
     def _expire(self, heard: Heard, now: float, through: float, unmatched: list[Heard]) -> bool:
         """Decide about a fact whose window is over; false if it can't be decided yet."""
@@ -289,12 +292,13 @@ class Comparer:
         return None if index is None else theirs[index]
 
     def _seen(self, heard: Heard, now: float) -> Seen:
-        """Return what it costs to leave a fact alone: more than half of any shift, once its window is over.
+        """Return what it costs to leave a fact alone.
 
-        Less before that, because its partner may be on its way; and for a repetition, which is no news.
+        Two cost more than any shift, so that they are rather paired, and one of them may be a repetition, which is no
+        news. Less while a partner may be on its way.
         """
-        age = min(1.0, (now - heard.at) / self._window)
-        return Seen(heard.at, self._window * age / (4 if self._repeats(heard) else 2))
+        age = min(1.0, (now - heard.at) / LATE)
+        return Seen(heard.at, self._window * age * (0.25 if self._repeats(heard) else 0.75))
 
     def _pair(self, one: Heard, other: Heard) -> None:
         entity, tally = one.entity, self._tally(one)
@@ -343,10 +347,10 @@ class Comparer:
 
     def _wait(self, heard: Heard) -> None:
         heard.entity.waiting[heard.side].append(heard)
-        queue = self._waiting[heard.side]
-        queue.append(heard)
-        while queue[0].done or len(queue) > WAITING_LIMIT:
-            self._leave_unjudged(queue.popleft())
+        waiting, unproven = self._waiting[heard.side], self._unproven[heard.side]
+        waiting.append(heard)
+        while len(waiting) + len(unproven) > WAITING_LIMIT:
+            self._leave_unjudged((unproven or waiting).popleft())
 
     def _leave_unjudged(self, heard: Heard) -> None:
         if not heard.done:

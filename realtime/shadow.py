@@ -84,7 +84,7 @@ class Ear:
 
     def changed(self) -> None:
         """Tell the comparer what is listened to from now on."""
-        self._comparer.listening(self.dialect, self._scopes(), since=self._clock.monotonic(), through=self.heard_at)
+        self._comparer.listening(self.dialect, self._scopes(), through=self.heard_at)
 
     def subscription(self, subscription: Subscription) -> None:
         self.changed()
@@ -108,15 +108,16 @@ class Ear:
         reason = f"not live: {', '.join(deaf)}" if is_open and deaf else snapshot.reason
         return {"state": snapshot.state.value, "reason": reason[:200], "live": is_open and not deaf}
 
-    def _scopes(self) -> set[Scope]:
+    def _scopes(self) -> dict[Scope, float]:
+        """Return what is listened to, and since when."""
         if self.manager.snapshot.state is not State.OPEN:
-            return set()
-        live = [s.feed for s in self.line.subscriptions if s.status == "live"]
+            return {}
+        live = {s.feed: s.live_since for s in self.line.subscriptions if s.live_since is not None}
         if self.dialect == "events":
-            return {(feed, EVERYWHERE) for feed in live}
-        scopes = {scope for name in live for scope in documents.told_by(name)}
+            return {(feed, EVERYWHERE): since for feed, since in live.items()}
+        scopes = {scope: since for name, since in live.items() for scope in documents.told_by(name)}
         # A revoked token is its user's, whichever organisation's subscription tells of it.
-        return scopes | {(feed, EVERYWHERE) for feed, _ in scopes if feed == "tokenRevoked"}
+        return scopes | {(feed, EVERYWHERE): since for (feed, _), since in scopes.items() if feed == "tokenRevoked"}
 
 
 class Shadow:

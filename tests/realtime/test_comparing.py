@@ -34,10 +34,10 @@ class Run:
             self.listen(side, LONG_AGO)
 
     def listen(self, side, since):
-        self.comparer.listening(side, {(feed.name, EVERYWHERE) for feed in FEEDS}, since, since)
+        self.comparer.listening(side, {(feed.name, EVERYWHERE): since for feed in FEEDS}, since)
 
     def lose(self, side, through):
-        self.comparer.listening(side, (), through, through)
+        self.comparer.listening(side, {}, through)
 
     def hear(self, side, at, *facts):
         for one in facts:
@@ -197,6 +197,13 @@ def test_an_outage_of_one_side_is_told_apart_from_a_loss(at, expected):
     assert counts(run.end()) == {f"{expected} events": 1}
 
 
+def test_a_subscription_that_was_begun_anew_could_not_hear_what_came_meanwhile():
+    run = Run()
+    run.hear("events", 60.1, fact("true"))
+    run.comparer.listening("graphql", {(PRESENCE, EVERYWHERE): 60.2}, through=60.0)
+    assert counts(run.end()) == {"apart events": 1}
+
+
 def test_a_side_of_which_nothing_was_heard_since_is_not_accused_yet():
     run = Run()
     run.hear("events", 1.0, fact("true"))
@@ -213,9 +220,17 @@ def test_a_side_that_waits_for_proof_does_not_hold_up_the_other():
     assert counts(tally) == {"alone graphql": 1}
 
 
+def test_what_waits_for_proof_holds_up_nothing_behind_it():
+    run = Run()
+    run.hear("events", 1.0, fact("true", key="device/org/lost"))
+    both(run, 1.0, "true")
+    assert counts(run.expire(100.0, {"events": 100.0, "graphql": 1.1}).channels[PRESENCE]) == {"matched": 1}
+    assert counts(run.end()) == {"matched": 1, "alone events": 1}
+
+
 def test_a_feed_that_is_refused_on_one_side_is_apart_and_its_siblings_are_compared():
     run = Run(listening=["events"])
-    run.comparer.listening("graphql", {(PRESENCE, "org")}, LONG_AGO, LONG_AGO)
+    run.comparer.listening("graphql", {(PRESENCE, "org"): LONG_AGO}, LONG_AGO)
     run.hear("events", 1.0, fact("true"), fact('"Idle"', feed=FIRMWARE))
     channels = run.expire(1e6).channels
     assert (counts(channels[PRESENCE]), counts(channels[FIRMWARE])) == ({"alone events": 1}, {"apart events": 1})
@@ -223,7 +238,7 @@ def test_a_feed_that_is_refused_on_one_side_is_apart_and_its_siblings_are_compar
 
 def test_an_organisation_that_one_side_does_not_listen_to_is_apart():
     run = Run(listening=["events"])
-    run.comparer.listening("graphql", {(PRESENCE, "org-a")}, LONG_AGO, LONG_AGO)
+    run.comparer.listening("graphql", {(PRESENCE, "org-a"): LONG_AGO}, LONG_AGO)
     run.hear("events", 1.0, fact("true", key="device/org-a/d"), fact("true", key="device/org-b/d"))
     assert counts(run.end()) == {"alone events": 1, "apart events": 1}
 
@@ -236,6 +251,15 @@ def test_what_waits_is_bounded_and_what_is_shed_is_counted(monkeypatch):
     run = Run()
     for number in range(25):
         run.hear("events", 1.0, fact("true", key=f"device/org/{number}"))
+    assert counts(run.end()) == {"unjudged": 15, "alone events": 10}
+
+
+def test_what_waits_for_proof_is_bounded_too(monkeypatch):
+    monkeypatch.setattr(comparing, "WAITING_LIMIT", 10)
+    run = Run()
+    for number in range(25):
+        run.hear("events", 1.0 + number, fact("true", key=f"device/org/{number}"))
+        run.expire(1.0 + number + WINDOW, dict.fromkeys(SIDES, 0.0))
     assert counts(run.end()) == {"unjudged": 15, "alone events": 10}
 
 
@@ -345,7 +369,7 @@ def test_a_planted_double_is_one_repetition_and_no_other_count(seed, length, sid
     assert counts(tally) == {"matched": length, f"repeated {side}": 1}
 
 
-@given(seeds, lengths, st.floats(1.1, 20.0))
+@given(seeds, lengths, st.floats(1.1, WINDOW - 0.1))
 def test_a_planted_delay_is_one_late_change_and_its_length_is_known(seed, length, delay):
     rng = random.Random(seed)
     changes = stream(length, rng, values_recur=False)
