@@ -120,14 +120,17 @@ class Stack:
         self.worker.start()
 
     def run_manage(self, *arguments):
+        """Run a command on the site and return what it wrote. It knows AppSync's addresses once there are any."""
+        site = self._demo._environment() if self._demo._endpoints else self._demo._site()
         process = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
-            env={**_inherited(), **self._demo._site(), **self._extra},
+            env={**_inherited(), **site, **self._extra},
             capture_output=True,
             text=True,
         )
         assert process.returncode == 0, process.stderr
+        return process.stdout
 
     def start_emulator(self):
         """Start it where it was; it goes on with the world that it kept."""

@@ -15,7 +15,7 @@ from realtime.appsync.endpoint import derive
 from realtime.models import DualRun, Link
 from realtime.shadow import Shadows
 from realtime.upstream.credentials import StaticCredentials
-from realtime.upstream.model import Snapshot
+from realtime.upstream.permits import LocalRate, Permits
 from realtime.upstream.policy import preset
 from realtime.upstream.states import State
 from realtime.upstream.subscriptions import Subscriptions
@@ -55,9 +55,7 @@ class Site:
         return keeper
 
     def snapshot(self, state):
-        about = {"session": 1, "revision": 1, "since": 0.0, "attempt": 0, "connects": 1, "drops": 0, "partial": False}
-        known = {**about, "state": state, "reason": "", "next_try_at": None, "waiting_for": (), "last_error": None}
-        return Snapshot(**known, health=None)
+        return SimpleNamespace(state=state, reason="", session=1)
 
     @property
     def parts(self):
@@ -69,6 +67,7 @@ class Site:
             rng=Random(1),
             root="root",
             bridge=self,
+            permits=Permits(LocalRate(self.clock), self.clock),
             organizations=self.organizations,
         )
 
@@ -230,6 +229,7 @@ async def test_a_dialect_without_an_address_is_named_once(site):
 
 async def test_after_a_sleep_of_the_machine_the_shadow_knows_too(site):
     await site.want()
-    site.shadows.woke(3600.0)
+    for manager in site.shadows.managers:
+        manager.woke(3600.0)
     await settle()
     assert site.sockets[0].closed == 1
