@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
+from typing import Any
 
 from django.contrib.auth.models import AbstractUser
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 
 
@@ -31,6 +33,33 @@ class User(AbstractUser):
 
     def _of_this_epoch(self, session_auth_hash: str) -> str:
         return sha256(f"{session_auth_hash}:{self.session_epoch}".encode()).hexdigest()
+
+
+class Digest(str):
+    """What is stored in place of a session's key."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, key: str) -> Digest:
+        """Return a key's digest. The key has the entropy of a key, so it needs no salt and no slow hash."""
+        return cls(sha256(key.encode()).hexdigest()[:40])
+
+
+class KeyField(models.CharField):
+    """A text that only its digest is stored of: it can be looked up, and not be read."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        return Digest.of(value) if isinstance(value, str) and not isinstance(value, Digest) else value
+
+    def from_db_value(self, value: str | None, *context: Any) -> Digest | None:
+        return None if value is None else Digest(value)
+
+
+class Session(AbstractBaseSession):
+    """A sign-in, as Django keeps it but for its key, which is the browser's alone."""
+
+    session_key = KeyField(max_length=40, primary_key=True)
 
 
 class Membership(models.Model):

@@ -196,6 +196,7 @@ AXES_VERBOSE = False
 # ── Security ──────────────────────────────────────────────────────────────────────────────────────────────
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SESSION_ENGINE = "dashboard.sessions"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 HSTS_SECONDS = env.integer("HSTS_SECONDS", 31_536_000)

@@ -89,8 +89,10 @@ class Admission:
 def visitors(session_keys: Sequence[str]) -> dict[str, Visitor | Fault]:
     """Return who is signed in by these sessions, in two queries; a session that is not valid is left out."""
     store = import_module(settings.SESSION_ENGINE).SessionStore
-    rows = store.get_model_class().objects.filter(session_key__in=session_keys, expire_date__gt=timezone.now())
-    sessions = {row.session_key: store().decode(row.session_data) for row in rows}
+    model = store.get_model_class()
+    rows = model.objects.filter(session_key__in=session_keys, expire_date__gt=timezone.now())
+    keys = {model._meta.pk.get_prep_value(key): key for key in session_keys}  # what is stored may be no key
+    sessions = {keys[row.session_key]: store().decode(row.session_data) for row in rows}
     users = _users(session.get(SESSION_KEY) for session in sessions.values())
     found: dict[str, Visitor | Fault] = {}
     for key, session in sessions.items():

@@ -11,10 +11,10 @@ def main() -> None:
     django.setup()
     from django.conf import settings
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-    from django.contrib.sessions.backends.db import SessionStore
     from django.core.management import call_command
 
     from dashboard.models import User
+    from dashboard.sessions import SessionStore
     from realtime import credentials
     from realtime.emulator.options import PASSWORD, Fleet
     from realtime.emulator.seed import plant

@@ -75,8 +75,9 @@ def run(tmp_path_factory):
         evidence, secrets = {}, dict(PLANTED)
         with ExitStack() as exits:
             viewer, operator = (exits.enter_context(stack.sign_in(name)) for name in ("viewer", "operator"))
-            for client in (viewer, operator):
+            for who, client in (("viewer", viewer), ("operator", operator)):
                 exits.enter_context(LiveBrowser(client, "ws"))
+                secrets[f"the {who}'s session"] = client.cookies["sessionid"]
             until(lambda: both_live(stack), "live links")
             secrets |= {f"{what}, first": token for what, token in stack.stored_tokens().items()}
             hurt(stack)
@@ -190,6 +191,9 @@ def _value(client, key):
     return repr(readers[kind](key)).encode() if kind in readers else repr(client.zrange(key, 0, -1)).encode()
 
 
+USED = ("the viewer's session", "the ID token 0, first", "the refresh token 0, first")
+
+
 def test_no_secret_is_where_somebody_could_read_it(run):
     evidence, secrets = run
     leaks = found_in(evidence, secrets)
@@ -210,7 +214,9 @@ def test_the_run_used_what_it_is_about(run):
 
 
 @pytest.mark.parametrize("spelling", ["plain", "cut", "header", "address", "column"])
-@pytest.mark.parametrize("what", [*PLANTED, "the ID token 0, first", "the refresh token 0, first"])
+@pytest.mark.parametrize(
+    "what", [*PLANTED, "the viewer's session", "the ID token 0, first", "the refresh token 0, first"]
+)
 def test_a_secret_that_is_somewhere_is_found(run, what, spelling):
     """The search is shown to be able to fail, for each secret and each way it may be spelt."""
     evidence, secrets = run

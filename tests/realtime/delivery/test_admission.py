@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.contrib.sessions.models import Session
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from dashboard.models import Session
 from realtime.delivery import envelope
 from realtime.delivery.admission import Admission, NotAdmitted, Visitor, visitors
 from tests.realtime.delivery.conftest import sign_in

@@ -2,9 +2,9 @@ import asyncio
 
 import msgspec
 import pytest
-from django.contrib.sessions.models import Session
 from websockets.exceptions import InvalidStatus
 
+from dashboard.models import Session
 from realtime import feed
 from realtime.delivery.websocket import frame
 from realtime.models import Topic
