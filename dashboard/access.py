@@ -26,21 +26,21 @@ PERSONAL = "member/"
 class Organizations:
     """The organisations that a person belongs to now: the `active` one, "" for none, and those put `aside`.
 
-    `chosen_at` (µs) is when this person last chose, 0 for never.
+    `since` (µs) is when that was last chosen, or changed with the memberships.
     """
 
     active: str = ""
     aside: tuple[str, ...] = ()
-    chosen_at: int = 0
+    since: int = 0
 
 
 def organizations(user_id: int) -> Organizations:
-    """Say which organisation is active, in one query."""
+    """Say which organisation is active for this person."""
     rows = list(_active_first(user_id).values_list("org_id", "user__organization_at"))
     if not rows:
-        return Organizations()
-    (active, chosen_at), *others = rows
-    return Organizations(active, tuple(org_id for org_id, _ in others), chosen_at)
+        return Organizations(since=User.objects.values_list("organization_at", flat=True).get(pk=user_id))
+    (active, since), *others = rows
+    return Organizations(active, tuple(org_id for org_id, _ in others), since)
 
 
 def visible(user: User, prefix: str = "") -> QuerySet[Visibility]:

@@ -7,7 +7,7 @@ from realtime.events import PRIORITY_NORMAL, PRIORITY_SYSTEM, PRIORITY_URGENT, C
 
 WITHHELD = "withheld"
 BACKFILL = "backfill"
-SWITCHED = "organization/switched"
+VIEW_CHANGED = "view/changed"
 
 
 def of_copy(copy: Copy, fields: Fields) -> Draft:
@@ -40,14 +40,14 @@ def backfill(user_id: int, key: str, fields: Fields, as_of: int, now: int, *, go
     )
 
 
-def switched(user_id: int, key: str, fields: Fields, now: int) -> Draft:
-    """The entry of a person's own switch to another organisation."""
+def looks_at(user_id: int, key: str, fields: Fields, now: int) -> Draft:
+    """The entry of what a person looks at, after a switch or a change of the memberships."""
     return Draft(
         topic=f"user.{user_id}",
         key=key,
-        event_type=SWITCHED,
+        event_type=VIEW_CHANGED,
         priority=PRIORITY_SYSTEM,
-        source="person",
+        source="view",
         fields=fields,
         source_time=now,
         received=now,

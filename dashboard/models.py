@@ -20,8 +20,8 @@ class User(AbstractUser):
 
     subject = models.CharField(max_length=50, unique=True, null=True, blank=True)
     session_epoch = models.BigIntegerField(default=0, help_text="raising it ends all sign-in sessions")
-    organization = models.CharField(max_length=64, blank=True, help_text="the one that this person last chose to see")
-    organization_at = models.BigIntegerField(default=0, help_text="when that was chosen")
+    organization = models.CharField(max_length=64, blank=True, help_text="the one that this person looks at")
+    organization_at = models.BigIntegerField(default=0, help_text="when that, or the choice there is, last changed")
 
     def get_session_auth_hash(self) -> str:
         """As Django's, and void once ``session_epoch`` has risen (token revoked, last membership ended)."""

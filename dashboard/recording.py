@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 
-from dashboard import access, drafts, standing, tables
+from dashboard import access, drafts, standing, switching, tables
 from dashboard.fold import FieldKey, Fold
 from dashboard.snapshots import Told, entities
 from realtime import sql
@@ -66,6 +66,7 @@ class FieldRecorder:
         recording = Recording()
         as_of = _credible(to_us(snapshot.as_of), now)
         told = entities(snapshot)
+        before = {user_id: access.organizations(user_id)}
         came, went = standing.follow(user_id, snapshot, told, as_of)
         fold = _settle(told, as_of, snapshot.asked, now)
         _write(fold, recording)
@@ -76,6 +77,7 @@ class FieldRecorder:
         _tell_others(fold, user_id, recording, as_of)
         if went:
             _narrow(user_id, recording)
+        switching.follow_memberships(before, now, recording)
         return recording
 
 
@@ -109,6 +111,7 @@ def _parts(copies: Sequence[Copy]) -> Iterator[Sequence[Copy]]:
 def _record_part(copies: Sequence[Copy], recording: Recording, now: int, *, asks: bool) -> None:
     timely = [copy for copy in copies if not _from_future(copy, now)]
     granted = standing.grant(timely)
+    switching.follow_memberships(granted.joined, now, recording)
     fields = {(copy.key, name) for copy in timely for name, _ in copy.fields}
     fields |= tables.fields_of(key for _, key in granted.fresh)
     fold = Fold(now, tables.known(fields))
@@ -135,7 +138,7 @@ def _record_part(copies: Sequence[Copy], recording: Recording, now: int, *, asks
         elif copy.event_type == ROLE_CHANGED:
             recording.doubtful.add(copy.user_id)
             if _decides(copy, asks) and not _from_future(copy, now):
-                _follow_role(copy, recording)
+                _follow_role(copy, recording, now)
 
 
 def _decides(copy: Copy, asks: bool) -> bool:
@@ -178,10 +181,12 @@ def _follow_revocation(copy: Copy, recording: Recording) -> None:
     recording.narrowed.add(copy.user_id)
 
 
-def _follow_role(copy: Copy, recording: Recording) -> None:
+def _follow_role(copy: Copy, recording: Recording, now: int) -> None:
+    before = {copy.user_id: access.organizations(copy.user_id)}
     left = standing.change_role(copy)
     if left is None:
         return
+    switching.follow_memberships(before, now, recording)
     recording.drafts += [drafts.left(copy, key) for key in sorted(left)]
     if left or standing.belongs_nowhere(copy.user_id):
         _narrow(copy.user_id, recording)

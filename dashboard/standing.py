@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 from django.db.models import F
 
+from dashboard.access import Organizations, organizations
 from dashboard.models import Membership, User, Visibility
 from realtime import sql
 from realtime.events import Copy
@@ -36,10 +37,14 @@ def visible(user_id: int, keys: Collection[str]) -> set[str]:
 
 @dataclass(slots=True)
 class Granted:
-    """For each copy, in order, whether its user may see its entity; and what users see for the first time."""
+    """For each copy, in order, whether its user may see its entity; and what users see for the first time.
+
+    ``joined`` are the users who turned out to be members of another organisation, with what they looked at before.
+    """
 
     seen: list[bool] = field(default_factory=list)
     fresh: dict[tuple[int, str], int] = field(default_factory=dict)
+    joined: dict[int, Organizations] = field(default_factory=dict)
 
 
 def grant(copies: Sequence[Copy]) -> Granted:
@@ -53,6 +58,7 @@ def grant(copies: Sequence[Copy]) -> Granted:
             granted.fresh[copy.user_id, copy.key] = copy.effective_time
             view.visible[copy.user_id, copy.key] = None
         granted.seen.append(seen)
+    granted.joined = {user_id: organizations(user_id) for user_id, _ in view.joined}
     _join(view.joined)
     _reveal([(user, key, organization_of(key), time) for (user, key), time in sorted(granted.fresh.items())])
     return granted

@@ -19,7 +19,7 @@ class CurrentState:
         """
         seen = entities.read(access.fields(user))
         seen[LINK_KEY] = upstream.own_link(user).entity
-        seen[switching.VIEW_KEY] = switching.view(user)
+        seen[switching.VIEW_KEY] = switching.view(access.organizations(user.pk))
         return {
             "entities": {key: _wire(entity) for key, entity in seen.items()},
             "meta": {

@@ -1,19 +1,23 @@
 """The active organisation is the person's: whoever switches, switches in all tabs, and upstream.
 
 What a person looks at is an entity too, ``view/self``, in feed and snapshot: browsers learn from it what to pass over.
+It changes by a person's choice, and with the memberships: who joins another organisation goes on looking at the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from django.db import transaction
 
 from dashboard import access, drafts, entities
+from dashboard.access import Organizations
 from dashboard.entities import Entity, Value
 from dashboard.models import User
 from realtime import control, feed
 from realtime.clock import now_us
+from realtime.events import Draft, Recording
 from realtime.merge import canonical, tie
 
 VIEW_KEY = "view/self"
@@ -27,9 +31,8 @@ class Choice(NamedTuple):
     is_active: bool
 
 
-def choices(user: User) -> list[Choice]:
+def choices(user: User, known: Organizations) -> list[Choice]:
     """The organisations that `user` may choose from, in the order of their names; none for who has no choice."""
-    known = access.organizations(user.pk)
     if not known.aside:
         return []
     named = entities.read(access.names_of_organizations(user))
@@ -38,11 +41,10 @@ def choices(user: User) -> list[Choice]:
     return [Choice(entity.id, entity.name, entity.id == known.active) for entity in found]
 
 
-def view(user: User) -> Entity:
-    """What `user` looks at: the active organisation, and those put aside."""
-    known = access.organizations(user.pk)
-    values = {"organization": known.active, "aside": list(known.aside)}.items()
-    return Entity(VIEW_KEY, {name: Value(value, known.chosen_at, tie(canonical(value))) for name, value in values})
+def view(known: Organizations) -> Entity:
+    """What a person looks at: the active organisation, none for who has no choice, and those put aside."""
+    values = {"organization": known.active if known.aside else None, "aside": list(known.aside)}.items()
+    return Entity(VIEW_KEY, {name: Value(value, known.since, tie(canonical(value))) for name, value in values})
 
 
 @transaction.atomic
@@ -52,13 +54,34 @@ def switch(user: User, org_id: str) -> None:
     One transaction writes the choice and an entry that says so, and raises the feed's floor: all tabs fetch their
     state anew, within about a second, whatever they had. The link subscribes anew and closes that window by a snapshot.
     """
-    before = User.objects.select_for_update().get(pk=user.pk)
-    if access.organizations(user.pk).active == org_id:
+    User.objects.select_for_update().get(pk=user.pk)
+    known = access.organizations(user.pk)
+    if known.active == org_id:
         return
-    now = max(now_us(), before.organization_at + 1)
-    User.objects.filter(pk=user.pk).update(organization=org_id, organization_at=now)
-    fields = tuple((name, canonical(field.value), field.time, field.tie) for name, field in view(user).fields.items())
+    entry = _look_at(user.pk, org_id, known.since, now_us())
     control.switch(user.pk)
-    entry = drafts.switched(user.pk, VIEW_KEY, fields, now)
-    feed.append([entry], now)
+    feed.append([entry], entry.received)
     feed.revoke([entry.topic])
+
+
+def follow_memberships(before: Mapping[int, Organizations], now: int, recording: Recording) -> None:
+    """Follow changed memberships of people, given with what they looked at `before`.
+
+    Who has another choice than before is told of it, and fetches the state anew.
+    """
+    for user_id, was in sorted(before.items()):
+        known = access.organizations(user_id)
+        has_choice = was.aside or known.aside
+        if has_choice and {was.active, *was.aside} != {known.active, *known.aside}:
+            stays = was.active in known.aside
+            recording.drafts.append(_look_at(user_id, was.active if stays else known.active, was.since, now))
+            recording.narrowed.add(user_id)
+
+
+def _look_at(user_id: int, org_id: str, before: int, now: int) -> Draft:
+    """Write down what this person looks at, with a version above the one `before`; return the entry that tells it."""
+    at = max(now, before + 1)
+    User.objects.filter(pk=user_id).update(organization=org_id, organization_at=at)
+    told = view(access.organizations(user_id)).fields.items()
+    fields = tuple((name, canonical(field.value), field.time, field.tie) for name, field in told)
+    return drafts.looks_at(user_id, VIEW_KEY, fields, at)

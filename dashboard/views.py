@@ -49,12 +49,13 @@ def live_page(template: str) -> Callable[[View], Page]:
             now = now_us()
             link = upstream.own_link(request.user)
             reason = link.freshness(now)
+            known = access.organizations(request.user.pk)
             standing = {
                 "live": doors,
                 "now": now,
                 "link": link,
-                "view": switching.view(request.user),
-                "choices": switching.choices(request.user),
+                "view": switching.view(known),
+                "choices": switching.choices(request.user, known),
                 "fresh": reason,
                 "is_current": reason is freshness.Reason.CURRENT,
                 "why": freshness.EXPLANATIONS[reason],
@@ -105,7 +106,8 @@ def device(request: SignedInRequest, org_id: str, device_id: str) -> HttpRespons
 
 @live_page("dashboard/aside.html")
 def device_aside(request: SignedInRequest, org_id: str, device_id: str) -> dict[str, Any]:
-    return {"choice": next(row for row in switching.choices(request.user) if row.org_id == org_id)}
+    choices = switching.choices(request.user, access.organizations(request.user.pk))
+    return {"choice": next(row for row in choices if row.org_id == org_id)}
 
 
 @live_page("dashboard/device.html")

@@ -195,7 +195,19 @@ RULES = (
     Rule("dashboard.drafts", ("dashboard.fold", *engine("events")), never=(*IO, *CLOCKS)),
     Rule("dashboard.snapshots", engine("clock", "merge", "snapshot"), never=(*IO, *CLOCKS)),
     Rule("dashboard.tables", ("dashboard.fold", "dashboard.models", *engine("sql"))),
-    Rule("dashboard.standing", ("dashboard.models", *engine("events", "snapshot", "sql")), ("django", "msgspec")),
+    Rule(
+        "dashboard.standing",
+        ("dashboard.access", "dashboard.models", *engine("events", "snapshot", "sql")),
+        ("django", "msgspec"),
+    ),
+    Rule(
+        "dashboard.switching",
+        (
+            *("dashboard.access", "dashboard.drafts", "dashboard.entities", "dashboard.models"),
+            *engine("clock", "control", "events", "feed", "merge"),
+        ),
+        ("django",),
+    ),
     Rule("dashboard.recording", ("dashboard.*", *engine("clock", "events", "snapshot", "sql"))),
     Rule("dashboard.product", ("dashboard.*", *engine("config"))),
     Rule(

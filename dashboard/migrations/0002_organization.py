@@ -11,11 +11,11 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='user',
             name='organization',
-            field=models.CharField(blank=True, help_text='the one that this person last chose to see', max_length=64),
+            field=models.CharField(blank=True, help_text='the one that this person looks at', max_length=64),
         ),
         migrations.AddField(
             model_name='user',
             name='organization_at',
-            field=models.BigIntegerField(default=0, help_text='when that was chosen'),
+            field=models.BigIntegerField(default=0, help_text='when that, or the choice there is, last changed'),
         ),
     ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from dashboard import access, switching
 from dashboard.models import User
 from dashboard.recording import FieldRecorder
 from dashboard.state import CurrentState
@@ -106,6 +107,8 @@ class Browser:
             self.offset = entry.offset
 
     def apply(self, frame):
+        if is_aside(frame["key"], self.entities["view/self"]["aside"][0]):
+            return
         if frame.get("gone"):
             self.entities.pop(frame["key"], None)
         elif frame["fields"]:
@@ -113,6 +116,12 @@ class Browser:
             for name, fact in frame["fields"].items():
                 if name not in known or newer(tuple(fact[1:]), tuple(known[name][1:])):
                     known[name] = fact
+
+
+def is_aside(key, aside):
+    """Tell whether an entity is one of the organisations that are put aside."""
+    kind, org, *_ = f"{key}/".split("/")
+    return kind in ("device", "archive", "organization") and org in aside
 
 
 class FleetModel:
@@ -284,6 +293,11 @@ class FleetModel:
         """What the source says that this user may see, in our words."""
         return truth_of(snapshot_of(self.world, line.user.subject, self.clock.tick()))
 
+    def switch(self, line, org_id):
+        """Let the user look at this organisation, if it is one of the user's."""
+        if access.may_choose(line.user, org_id):
+            switching.switch(line.user, org_id)
+
 
 def truth_of(body):
     """Return a snapshot of the source in our words."""
@@ -308,5 +322,5 @@ def values_of(entities):
 
 
 def shared(values):
-    """Leave out what the source's snapshot does not tell: the own link, and that tokens were revoked."""
-    return {key: fields for key, fields in values.items() if not key.startswith(("link/", "user/"))}
+    """Leave out what the source's snapshot does not tell: the own link and view, and that tokens were revoked."""
+    return {key: fields for key, fields in values.items() if not key.startswith(("link/", "user/", "view/"))}

@@ -10,11 +10,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from realtime import feed
 from realtime.emulator.world import AddDevice, Device, Grant, RemoveDevice, Revoke, Set, SetRole
-from tests.integration.fleet_model import FleetModel, ManualClock, shared
+from tests.integration.fleet_model import FleetModel, ManualClock, is_aside, shared
 
 pytestmark = [pytest.mark.feature("S4.12"), pytest.mark.django_db]
 
-SUBS = ("sub-viewer", "sub-owner", "sub-operator", "sub-rival")
+SUBS = ("sub-viewer", "sub-owner", "sub-operator", "sub-manager", "sub-rival")
 ORGS = ("org-aurora", "org-borealis")
 
 subs = st.sampled_from(SUBS)
@@ -157,6 +157,10 @@ class Fleet(RuleBasedStateMachine):
     def a_snapshot_is_compared(self, sub):
         self.model.compare(self.line(sub))
 
+    @rule(sub=subs, org=st.sampled_from(ORGS))
+    def a_person_switches(self, sub, org):
+        self.model.switch(self.line(sub), org)
+
     # ── Feeds and browsers ───────────────────────────────────────────────────────────────────────────────────
 
     @rule(sub=subs, kept=st.integers(0, 3))
@@ -170,11 +174,11 @@ class Fleet(RuleBasedStateMachine):
         if head is not None:
             feed.renew_epoch(topic, head.epoch)
 
-    @rule(number=st.integers(0, 3), limit=st.integers(1, 4))
+    @rule(number=st.integers(0, 4), limit=st.integers(1, 4))
     def a_browser_takes_some(self, number, limit):
         self.model.browsers[number].pull(limit)
 
-    @rule(number=st.integers(0, 3))
+    @rule(number=st.integers(0, 4))
     def a_browser_begins_to_start_over(self, number):
         self.model.browsers[number].start_over()
 
@@ -198,7 +202,8 @@ class Fleet(RuleBasedStateMachine):
         browser = next(browser for browser in self.model.browsers if browser.user == line.user)
         seen, recorded = self.model.seen_by(browser), self.model.recorded_for(line)
         assert seen == recorded
-        truth = self.model.true_for(line)
+        aside = recorded["view/self"]["aside"]
+        truth = {key: told for key, told in self.model.true_for(line).items() if not is_aside(key, aside)}
         shown = shared(recorded)
         ended = {key for key in shown if key.startswith("member/") and shown[key] == {"role": None}}
         assert {key: fields for key, fields in shown.items() if key not in ended} == truth
@@ -207,7 +212,7 @@ class Fleet(RuleBasedStateMachine):
     def nobody_sees_what_the_source_never_showed_them(self):
         for browser in self.model.browsers:
             sub = browser.user.subject
-            own = {"link/self", f"user/{sub}", *(f"member/{org}/{sub}" for org in ORGS)}
+            own = {"link/self", "view/self", f"user/{sub}", *(f"member/{org}/{sub}" for org in ORGS)}
             assert (browser.entities or {}).keys() <= self.model.shown_ever[sub] | own
 
 
