@@ -53,11 +53,6 @@ async def link(made):
 
 # ── The emulator as the service ──────────────────────────────────────────────────────────────────────────────
 
-LISTENS_TO = {
-    "events": {"any": "/default/any"},
-    "graphql": {"any": json.dumps({"query": 'subscription { onRoleChange(orgId: "org-aurora") { role } }'})},
-}
-
 
 @pytest.fixture
 async def emulator():
@@ -71,7 +66,7 @@ async def emulator():
 
 @pytest.fixture
 async def verified(emulator, wire):
-    """Make a link to the emulator, with these credentials."""
+    """Make a link to the emulator, with these credentials, that wants this."""
     links = []
 
     def make(authorization, wanted=None):
@@ -89,3 +84,10 @@ async def verified(emulator, wire):
     yield make
     for link in links:
         await link.manager.stop()
+
+
+@pytest.fixture
+def target(wire):
+    """Something that everyone may listen to there."""
+    document = 'subscription { onRoleChange(orgId: "org-aurora") { role } }'
+    return "/default/any" if wire.dialect == "events" else json.dumps({"query": document})

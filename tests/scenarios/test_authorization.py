@@ -11,7 +11,6 @@ from realtime.emulator.options import DEFAULT_API_KEY
 from realtime.upstream.states import State
 from tests.fakes import settle
 from tests.realtime.emulator.client import eventually
-from tests.scenarios.conftest import LISTENS_TO
 from tests.scenarios.scripted_server import accept, ack, greeted, refuse, say
 
 
@@ -30,8 +29,8 @@ MODES = {
 
 @pytest.mark.feature("S4.4")
 @pytest.mark.parametrize("mode", MODES)
-async def test_b03_each_mode_is_let_in_and_heard_by_a_service_that_verifies_it(verified, emulator, wire, mode):
-    link = verified(MODES[mode](emulator), LISTENS_TO[wire.dialect])
+async def test_b03_each_mode_is_let_in_and_heard_by_a_service_that_verifies_it(verified, emulator, target, mode):
+    link = verified(MODES[mode](emulator), {"any": target})
     await link.start()
     await link.comes_to(State.OPEN)
     assert link.statuses() == {"any": "live"}

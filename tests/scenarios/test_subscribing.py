@@ -8,7 +8,6 @@ from realtime.upstream.policy import Fixed, Policy
 from realtime.upstream.states import State
 from tests.fakes import HANGS
 from tests.realtime.emulator.client import eventually
-from tests.scenarios.conftest import LISTENS_TO
 from tests.scenarios.scripted_server import refuse
 from tests.wire import EVENTS
 
@@ -81,8 +80,7 @@ async def test_b24_a_throttled_subscription_is_retried_on_the_same_socket_until_
 
 
 @pytest.mark.feature("S0.6")
-async def test_b24_one_more_than_a_connection_takes_waits_until_another_is_given_up(verified, wire):
-    (target,) = LISTENS_TO[wire.dialect].values()
+async def test_b24_one_more_than_a_connection_takes_waits_until_another_is_given_up(verified, target):
     feeds = [f"feed-{number}" for number in range(6)]
     link = verified(ApiKey(DEFAULT_API_KEY), dict.fromkeys(feeds, target))
     await link.start()
