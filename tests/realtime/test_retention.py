@@ -1,10 +1,11 @@
 """What is too old is deleted, and nothing else; a feed never gets a hole."""
 
 import pytest
+from django.db import OperationalError
 
 from dashboard.models import Change, Refused, User
 from dashboard.retention import ChangeTimeline
-from realtime import feed, retention
+from realtime import credentials, feed, retention
 from realtime.config import RetentionConfig
 from realtime.models import FeedEntry, Gap, Link, Topic, Transition, UndecodablePayload
 
@@ -110,3 +111,22 @@ def test_diagnostics_have_their_own_limit(link):
 def test_an_open_gap_is_never_forgotten(link):
     Gap.objects.create(link=link, cause="drop", started_at=days(400))
     assert clean() == {}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("resealed", [0, 3])
+async def test_a_workers_round_brings_tokens_to_the_newest_key(database, monkeypatch, caplog, resealed):
+    monkeypatch.setattr(credentials, "reseal", lambda: resealed)
+    with caplog.at_level("INFO", "realtime.retention"):
+        await retention._one_round(LIMITS, ChangeTimeline(), database)
+    assert ("sealed the tokens of 3 users" in caplog.text) is bool(resealed)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_round_that_the_database_refuses_is_made_up_for_by_the_next(database, monkeypatch, caplog):
+    def away():
+        raise OperationalError("away")
+
+    monkeypatch.setattr(credentials, "reseal", away)
+    await retention._one_round(LIMITS, ChangeTimeline(), database)
+    assert "it will be next time" in caplog.text
