@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 from base64 import b64encode, urlsafe_b64encode
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -68,30 +69,55 @@ class TalkativeStack(Stack):
         return tokens([row["sealed"] for row in self.query("SELECT sealed FROM realtime_credential")], key)
 
 
+# The run is played in chapters, each a fixture that goes on where the one before ended.
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Play the run; give what it left behind by where that is, and the secrets that were used in it."""
-    with TalkativeStack(tmp_path_factory.mktemp("secrets")) as stack:
-        evidence, secrets = {}, dict(PLANTED)
-        with ExitStack() as exits:
-            viewer, operator = (exits.enter_context(stack.sign_in(name)) for name in ("viewer", "operator"))
-            for who, client in (("viewer", viewer), ("operator", operator)):
-                exits.enter_context(LiveBrowser(client, "ws"))
-                secrets[f"the {who}'s session"] = client.cookies["sessionid"]
-            until(lambda: both_live(stack), "live links")
-            secrets |= {f"{what}, first": token for what, token in stack.stored_tokens().items()}
-            hurt(stack)
-            evidence |= commands(stack, secrets)
-            secrets |= {f"{what}, later": token for what, token in stack.stored_tokens().items()}
-            for mode in SHARED:
-                evidence |= shared_credential(stack, mode)
-            stack.restart_worker(UPSTREAM_PROTOCOL="graphql")
-            until(lambda: stack.is_live("sub-viewer"), "a link that speaks GraphQL")
-            evidence |= pages("viewer", viewer, PAGES) | pages("operator", operator, [*PAGES, *ADMIN])
-            evidence["/metrics"] = metrics(stack)
-        evidence |= stores(stack)
-    evidence |= {f"the log of {name}": stack._log(name).read_bytes() for name in ("worker", "web", "valkey")}
-    return evidence, secrets
+def started(tmp_path_factory):
+    """Two people are signed in, with open pages and live links."""
+    with TalkativeStack(tmp_path_factory.mktemp("secrets")) as stack, ExitStack() as exits:
+        run = SimpleNamespace(stack=stack, evidence={}, secrets=dict(PLANTED), people={})
+        for who in ("viewer", "operator"):
+            client = run.people[who] = exits.enter_context(stack.sign_in(who))
+            exits.enter_context(LiveBrowser(client, "ws"))
+            run.secrets[f"the {who}'s session"] = client.cookies["sessionid"]
+        until(lambda: both_live(stack), "live links")
+        run.secrets |= {f"{what}, first": token for what, token in stack.stored_tokens().items()}
+        yield run
+
+
+@pytest.fixture(scope="module")
+def hurt_links(started):
+    hurt(started.stack)
+    return started
+
+
+@pytest.fixture(scope="module")
+def commanded(hurt_links):
+    hurt_links.evidence |= commands(hurt_links.stack, hurt_links.secrets)
+    tokens_now = hurt_links.stack.stored_tokens()
+    hurt_links.secrets |= {f"{what}, later": token for what, token in tokens_now.items()}
+    return hurt_links
+
+
+@pytest.fixture(scope="module")
+def otherwise_authorized(commanded):
+    for mode in SHARED:
+        commanded.evidence |= shared_credential(commanded.stack, mode)
+    return commanded
+
+
+@pytest.fixture(scope="module")
+def run(otherwise_authorized):
+    """The whole run: what it left behind by where that is, and the secrets that were used in it."""
+    run, stack = otherwise_authorized, otherwise_authorized.stack
+    stack.restart_worker(UPSTREAM_PROTOCOL="graphql")
+    until(lambda: stack.is_live("sub-viewer"), "a link that speaks GraphQL")
+    run.evidence |= pages("viewer", run.people["viewer"], PAGES)
+    run.evidence |= pages("operator", run.people["operator"], [*PAGES, *ADMIN])
+    run.evidence |= {"/metrics": metrics(stack), **stores(stack)}
+    run.evidence |= {f"the log of {name}": stack._log(name).read_bytes() for name in ("worker", "web", "valkey")}
+    return run
 
 
 def hurt(stack):
@@ -194,23 +220,33 @@ def _value(client, key):
 USED = ("the viewer's session", "the ID token 0, first", "the refresh token 0, first")
 
 
+def test_links_are_refused_and_fail_and_recover(hurt_links):
+    log = hurt_links.stack.worker.said()
+    for happened in ("planted, with a Token at hand", "HTTP 503", " DEBUG "):
+        assert happened in log
+
+
+def test_commands_use_every_credential(commanded):
+    for how in ("over HTTP", "over a socket", "with a signature"):
+        assert b"event 0:" in commanded.evidence[f"publish {how}"]
+    assert b"event 0: sent" in commanded.evidence["publish with a signature"]
+    assert {what.partition(" token")[0] for what in commanded.secrets} >= {"the ID", "the access", "the refresh"}
+
+
+def test_links_authorise_in_every_way(otherwise_authorized):
+    assert {f"the link with {mode}" for mode in SHARED} <= otherwise_authorized.evidence.keys()
+
+
 def test_no_secret_is_where_somebody_could_read_it(run):
-    evidence, secrets = run
-    leaks = found_in(evidence, secrets)
+    leaks = found_in(run.evidence, run.secrets)
     assert not leaks, leaks
 
 
-def test_the_run_used_what_it_is_about(run):
-    """Nothing was found because nothing leaked, and not because nothing happened."""
-    evidence, secrets = run
-    log = evidence["the log of worker"].decode()
-    for happened in ("planted, with a Token at hand", "HTTP 401", "unreadable frame", "issuer"):
-        assert happened in log
-    assert b" DEBUG " in evidence["the log of worker"] and b" DEBUG " in evidence["the log of web"]
-    assert {what.partition(" token")[0] for what in secrets} >= {"the ID", "the access", "the refresh"}
-    assert b"event 0: sent" in evidence["publish with a signature"]
-    assert b"realtime_credential" in evidence["the file db.sqlite3"]
-    assert "operator's /admin/realtime/undecodablepayload/" in evidence
+def test_the_search_looked_where_there_is_something(run):
+    assert b" DEBUG " in run.evidence["the log of worker"] and b" DEBUG " in run.evidence["the log of web"]
+    assert b"realtime_credential" in run.evidence["the file db.sqlite3"]
+    assert b"unreadable frame" in run.evidence["the table realtime_transition"] + run.evidence["the log of worker"]
+    assert "operator's /admin/realtime/undecodablepayload/" in run.evidence
 
 
 @pytest.mark.parametrize("spelling", ["plain", "cut", "header", "address", "column"])
@@ -219,8 +255,7 @@ def test_the_run_used_what_it_is_about(run):
 )
 def test_a_secret_that_is_somewhere_is_found(run, what, spelling):
     """The search is shown to be able to fail, for each secret and each way it may be spelt."""
-    evidence, secrets = run
-    secret = secrets[what]
+    secret = run.secrets[what]
     carried = f'{{"host":"h","Authorization":"{secret}"}}'.encode()
     leak = {
         "plain": f"INFO asked with {secret}".encode(),
@@ -229,4 +264,4 @@ def test_a_secret_that_is_somewhere_is_found(run, what, spelling):
         "address": b"GET /graphql?header=" + b64encode(carried),
         "column": repr((7, f'{{"headers": {{"authorization": "{secret}"}}}}')).encode(),
     }[spelling]
-    assert (what, "planted here") in found_in({**evidence, "planted here": leak}, secrets)
+    assert (what, "planted here") in found_in({"planted here": leak}, run.secrets)
