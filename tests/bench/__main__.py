@@ -21,7 +21,7 @@ from tests.bench import clone, live, report, worker
 from tests.bench.processes import ROOT
 from tests.bench.systems import SYSTEMS, Fleetlight
 
-PARTS = ("live", "worker", "clone")
+PARTS = ("live", "worker", "links", "clone")
 CHANGES = 200
 """Changes a second; each is published to five people."""
 
@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3, help="times that each contestant is measured (%(default)s)")
     parser.add_argument("--seconds", type=float, default=10, help="seconds under load in a turn (%(default)s)")
     parser.add_argument("--events", type=int, default=20_000, help="events in a turn of a worker (%(default)s)")
+    parser.add_argument("--links", type=int, default=2_000, help="links of one worker (%(default)s)")
     parser.add_argument("--output", type=Path, default=ROOT / "var" / "bench.json", help="JSON file (%(default)s)")
     given = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="fleetlight-bench-"))
@@ -52,6 +53,9 @@ async def _measure(directory: Path, given: argparse.Namespace) -> dict[str, Any]
     if "worker" in parts:
         _say("the worker, from memory and from sockets")
         results["worker"] = await worker.measure(directory, given.turns, given.events)
+    if "links" in parts:
+        _say("links that nothing comes over")
+        results["links"] = await worker.measure_links(directory, given.links)
     if "live" in parts:
         _say("from the emulator to the browser")
         results["live"] = await _live(directory, given)

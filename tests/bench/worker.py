@@ -1,4 +1,4 @@
-"""Runs the contestants of `recording` and `reception`, each in a process of its own, in turns."""
+"""Runs the contestants of `recording`, `reception` and `links`, each in a process of its own, in turns."""
 
 from __future__ import annotations
 
@@ -27,16 +27,25 @@ async def measure(directory: Path, turns: int, count: int) -> dict[str, dict[str
             runs[f"memory: {name}"].append(await _alone(where, ["tests.bench.recording", name, str(count)]))
         for name in ("ours", "bare"):
             where = directory / f"reception-{name}-{turn}"
-            runs[f"sockets: {name}"].append(await _from_fountain(where, name, count))
+            module = ["tests.bench.reception", name]
+            runs[f"sockets: {name}"].append(await _from_fountain(where, module, CONNECTIONS, count))
     return {name: _middle(found) for name, found in runs.items()}
 
 
-async def _from_fountain(where: Path, name: str, count: int) -> dict[str, float]:
-    command = python("-m", "tests.bench.fountain", str(CONNECTIONS), str(count))
+async def measure_links(directory: Path, count: int) -> dict[str, dict[str, float]]:
+    """Return what a link costs that nothing comes over: ours, and a bare client."""
+    return {
+        name: await _from_fountain(directory / f"links-{name}", ["tests.bench.links", name], count, 0)
+        for name in ("ours", "bare")
+    }
+
+
+async def _from_fountain(where: Path, module: list[str], connections: int, count: int) -> dict[str, float]:
+    command = python("-m", "tests.bench.fountain", str(connections), str(count))
     fountain = await Process.start("fountain", pinned(OTHER_CORES, command), {}, ready='{"port"')
     try:
         port = json.loads(fountain.lines[0])["port"]
-        return await _alone(where, ["tests.bench.reception", name, str(port), str(CONNECTIONS), str(count)])
+        return await _alone(where, [*module, str(port), str(connections), str(count)])
     finally:
         await fountain.stop()
 
