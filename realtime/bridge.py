@@ -24,7 +24,7 @@ from realtime.database import DatabaseThread
 from realtime.decoding import Fact, Undecodable
 from realtime.events import Copy, Entry, Recording
 from realtime.leases import Fenced
-from realtime.notes import Backfill, Note, Unreadable
+from realtime.notes import Backfill, Note, Unreadable, link_drafts
 from realtime.product import Recorder
 from realtime.strays import Strays
 
@@ -253,6 +253,8 @@ class Bridge:
                 noted = note.apply(self._next_moment())
                 recording.drafts.extend(noted.drafts)
                 recording.narrowed |= noted.narrowed
+                recording.links |= noted.links
+            recording.drafts += link_drafts(recording.links, self._next_moment())
             entries = feed.append(recording.drafts, now)
             feed.revoke(f"user.{user_id}" for user_id in recording.narrowed)
         self._note_strays()

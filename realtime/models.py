@@ -6,7 +6,7 @@ Times are integers, microseconds since the epoch, as on every hop; only the page
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.conf import settings
@@ -152,9 +152,11 @@ class Link(models.Model):
     def __str__(self) -> str:
         return self.subject
 
-    def public(self) -> dict[str, Any]:
-        """Return what its user is told of it: the fields of the entity ``LINK_KEY``, in feed, page and snapshot."""
-        gap = Gap.objects.filter(link_id=self.pk, outcome=Gap.Outcome.OPEN).order_by("started_at", "feed").first()
+    def public(self, gap: Gap | None) -> dict[str, Any]:
+        """Return what its user is told of it: the fields of the entity ``LINK_KEY``, in feed, page and snapshot.
+
+        ``gap`` is the first of its open windows, of ``first_gaps``.
+        """
         return {
             "state": self.state,
             "reason": self.reason,
@@ -221,6 +223,12 @@ class DualRun(models.Model):
 
     def __str__(self) -> str:
         return f"dual run of {self.link_id}"
+
+
+def first_gaps(link_ids: Collection[int]) -> dict[int, Gap]:
+    """Return of each of these links the open window that began first; links without one are left out."""
+    gaps = Gap.objects.filter(link_id__in=link_ids, outcome=Gap.Outcome.OPEN).order_by("-started_at", "-feed")
+    return {gap.link_id: gap for gap in gaps}
 
 
 class UndecodablePayload(models.Model):

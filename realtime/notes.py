@@ -6,7 +6,7 @@ state is an entity too, ``link/self``, in its own user's feed: the browser's pil
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from realtime import gaps
 from realtime.decoding import path_in
 from realtime.events import PRIORITY_SYSTEM, Draft, Recording
 from realtime.merge import canonical, tie
-from realtime.models import LINK_KEY, Link, Transition, UndecodablePayload
+from realtime.models import LINK_KEY, Gap, Link, Transition, UndecodablePayload, first_gaps
 from realtime.product import Recorder
 from realtime.snapshot import Snapshot
 
@@ -59,7 +59,7 @@ class LinkState:
             opened = gaps.open_window([(self.link_id, gaps.WHOLE_LINK, cause[:60], started)])
         if self.news:
             self._keep_transition()
-        return _told(self.link_id, self.user_id, now) if self.news or opened else Recording()
+        return Recording(links={self.link_id} if self.news else opened)
 
     def _keep_transition(self) -> None:
         Transition.objects.create(
@@ -85,7 +85,7 @@ class FeedsState:
     def apply(self, now: int) -> Recording:
         Link.objects.filter(pk=self.link_id).update(subscriptions=self.subscriptions)
         opened = gaps.open_window([(self.link_id, feed, cause[:60], at) for feed, cause, at in self.opened])
-        return _told(self.link_id, self.user_id, now) if opened else Recording()
+        return Recording(links=opened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Unreadable:
             payload=self.payload[:PAYLOAD_KEPT].replace("\x00", "\\u0000"),
         )
         opened = gaps.open_window([(self.link_id, self.feed, "undecodable payload", self.at - gaps.MARGIN)])
-        return _told(self.link_id, self.user_id, now) if opened else Recording()
+        return Recording(links=opened)
 
 
 @dataclass(slots=True)
@@ -147,7 +147,7 @@ class Backfill:
                 now=now,
             )
             _mark_live(self.link_id, self.closes, now)
-            recording.drafts.append(link_draft(self.link_id, self.user_id, now))
+            recording.links.add(self.link_id)
         return recording
 
     def _since(self, now: int) -> int:
@@ -170,20 +170,24 @@ class CloseUnknown:
     def apply(self, now: int) -> Recording:
         gaps.close(self.link_id, self.closes, differences=0, known=False, note=self.note, live_at=self.live_at, now=now)
         _mark_live(self.link_id, self.closes, now)
-        return _told(self.link_id, self.user_id, now)
+        return Recording(links={self.link_id})
 
 
-def _told(link_id: int, user_id: int, now: int) -> Recording:
-    return Recording(drafts=[link_draft(link_id, user_id, now)])
+def link_drafts(link_ids: Collection[int], now: int) -> list[Draft]:
+    """Return the feed entries that tell users of the state of their own links, as the tables have it now.
+
+    Once a transaction is enough: what a link was in between is in its transitions.
+    """
+    links = Link.objects.filter(pk__in=link_ids)
+    links.update(noted_at=now)
+    open_gaps = first_gaps(link_ids)
+    return [_link_draft(link, open_gaps.get(link.pk), now) for link in links.order_by("pk")]
 
 
-def link_draft(link_id: int, user_id: int, now: int) -> Draft:
-    """Return the feed entry that tells a user of the state of the own link, as the tables have it now."""
-    Link.objects.filter(pk=link_id).update(noted_at=now)
-    values = Link.objects.get(pk=link_id).public()
-    texts = {name: canonical(value) for name, value in values.items()}
+def _link_draft(link: Link, gap: Gap | None, now: int) -> Draft:
+    texts = {name: canonical(value) for name, value in link.public(gap).items()}
     return Draft(
-        topic=f"user.{user_id}",
+        topic=f"user.{link.user_id}",
         key=LINK_KEY,
         event_type=LINK_CHANGED,
         priority=PRIORITY_SYSTEM,

@@ -33,6 +33,6 @@ def test_who_never_signed_in_upstream_has_a_link_that_says_so(people):
 def test_a_page_and_the_feed_tell_of_a_link_in_the_same_words_and_versions(people):
     link = link_up(people.viewer, state="backoff", reason="the service is away", next_try_at=NOW + 5)
     Gap.objects.create(link=link, cause="the service is away", started_at=NOW - 5)
-    told = notes.link_draft(link.pk, people.viewer.pk, NOW + 1)
+    (told,) = notes.link_drafts({link.pk}, NOW + 1)
     fields = upstream.own_link(people.viewer).entity.fields
     assert [(name, canonical(known.value), known.time, known.tie) for name, known in fields.items()] == [*told.fields]

@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 
 from realtime import gaps
 from realtime.models import Gap, Link, Transition, UndecodablePayload
-from realtime.notes import LINK_KEY, CloseUnknown, FeedsState, LinkState, Unreadable
+from realtime.notes import LINK_KEY, CloseUnknown, FeedsState, LinkState, Unreadable, link_drafts
 
 pytestmark = [pytest.mark.django_db, pytest.mark.feature("S4.12")]
 NOW = 1_790_000_000_000_000
@@ -26,9 +26,9 @@ def state(link, word, not_live=None, news=True):
 
 def told(recording):
     """What the page of the link's user is told, or None."""
-    if not recording.drafts:
+    if not recording.links:
         return None
-    (draft,) = recording.drafts
+    (draft,) = link_drafts(recording.links, NOW)
     assert draft.key == LINK_KEY
     return {name: json.loads(text) for name, text, _, _ in draft.fields}
 
@@ -76,7 +76,23 @@ def test_a_link_that_fell_again_is_not_live_by_a_late_closing(link):
 
 
 def test_later_news_has_the_later_version(link):
-    (first,) = state(link, "connecting", ("lost", NOW)).apply(NOW).drafts
-    (second,) = state(link, "open").apply(NOW + 1).drafts
+    state(link, "connecting", ("lost", NOW)).apply(NOW)
+    (first,) = link_drafts({link.pk}, NOW)
+    state(link, "open").apply(NOW + 1)
+    (second,) = link_drafts({link.pk}, NOW + 1)
     assert min(field[2] for field in second.fields) > max(field[2] for field in first.fields)
     assert Link.objects.get().noted_at == NOW + 1
+
+
+def test_what_is_told_of_many_links_is_told_of_each_with_the_window_that_began_first(link):
+    other = get_user_model().objects.create_user("owner", subject="sub-owner")
+    second = Link.objects.create(user=other, subject=other.subject, state="open", live=True)
+    windows = [("", "lost", NOW), ("roleChanged", "refused", NOW - 9), ("tokenRevoked", "refused", NOW - 9)]
+    gaps.open_window([(link.pk, feed, cause, at) for feed, cause, at in windows])
+    drafts = link_drafts({second.pk, link.pk}, NOW)
+    assert [draft.topic for draft in drafts] == [f"user.{link.user_id}", f"user.{other.pk}"]
+    assert [told_gap(draft) for draft in drafts] == [{"since": NOW - 9, "cause": "refused"}, None]
+
+
+def told_gap(draft):
+    return next(json.loads(text) for name, text, _, _ in draft.fields if name == "gap")
