@@ -1,8 +1,10 @@
 """Changing between Events and GraphQL on the running demo: both sides end with the same state."""
 
+import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import httpx
 import pytest
@@ -53,10 +55,14 @@ def shown(client):
     }
 
 
-def is_live(client, protocol, demo):
+def link(demo, username):
+    return json.loads(manage(demo, "links", "show", username, "--json"))
+
+
+def is_live(client, username, protocol, demo):
     fields = client.get("/live/snapshot/").json()["entities"]["link/self"]
-    speaks = f"{protocol}: 2 links are open" in manage(demo, "dualrun", "status")
-    return speaks and fields["state"][0] == "open" and fields["gap"][0] is None
+    is_current = fields["state"][0] == "open" and fields["gap"][0] is None
+    return is_current and link(demo, username)["protocol"] == protocol
 
 
 @pytest.mark.feature("S4.8")
@@ -66,9 +72,9 @@ def test_a_switch_under_traffic_and_back_ends_with_equal_state(demo):
         people = {"viewer": viewer, "owner": owner}
         for protocol in ("graphql", "events"):
             manage(demo, "dualrun", "switch", protocol)
-            until(
-                lambda p=protocol: all(is_live(c, p, demo) for c in people.values()), f"the links to speak {protocol}"
-            )
+            for username, client in people.items():
+                speaks = partial(is_live, client, username, protocol, demo)
+                until(speaks, f"{username}'s link to speak {protocol}")
             world(demo, op="pause")
             for username, client in people.items():
                 until(lambda c=client, u=username: shown(c) == truth(demo, u), f"{username}'s state over {protocol}")

@@ -1,12 +1,11 @@
 """A switch of the active organisation through the real worker and emulator, in both dialects."""
 
-import json
 import re
 
 import pytest
 
 from tests.demo import until
-from tests.integration.test_dialects import manage, shown, truth, world
+from tests.integration.test_dialects import is_live, link, manage, shown, truth, world
 
 pytestmark = [pytest.mark.faults, pytest.mark.feature("S4.5")]
 
@@ -26,18 +25,9 @@ def active(client):
     return client.get("/live/snapshot/").json()["entities"]["view/self"]["organization"][0]
 
 
-def link(demo):
-    return json.loads(manage(demo, "links", "show", "manager", "--json"))
-
-
-def is_current(client, demo, protocol):
-    fields = client.get("/live/snapshot/").json()["entities"]["link/self"]
-    return fields["state"][0] == "open" and fields["gap"][0] is None and link(demo)["protocol"] == protocol
-
-
 def heard(demo):
     """The organisations that the link's GraphQL subscriptions are to."""
-    return {row["feed"].partition(" ")[2] for row in link(demo)["subscriptions"]}
+    return {row["feed"].partition(" ")[2] for row in link(demo, "manager")["subscriptions"]}
 
 
 def of(org_id, devices):
@@ -62,7 +52,7 @@ def manager(demo):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_switch_ends_with_the_other_organisations_true_state_and_a_closed_row(demo, manager, protocol):
     manage(demo, "dualrun", "switch", protocol)
-    until(lambda: is_current(manager, demo, protocol), f"the link to speak {protocol}")
+    until(lambda: is_live(manager, "manager", protocol, demo), f"the link to speak {protocol}")
     world(demo, op="pause")
     before = len(switched(demo))
     world(demo, op="set", key=QUAY, fields={"online": not truth(demo, "manager")[QUAY][0]})
@@ -70,27 +60,27 @@ def test_a_switch_ends_with_the_other_organisations_true_state_and_a_closed_row(
     choose(manager, BOREALIS)
     assert active(manager) == BOREALIS
     until(lambda: len(switched(demo)) > before, "a row in the ledger")
-    until(lambda: is_current(manager, demo, protocol), "the row to be closed")
+    until(lambda: is_live(manager, "manager", protocol, demo), "the row to be closed")
     assert re.search("repaired|nothing-missed", switched(demo)[0])
     assert shown(manager) == of(BOREALIS, truth(demo, "manager"))
 
 
 def test_over_graphql_the_active_organisation_alone_is_subscribed_to(demo, manager):
     manage(demo, "dualrun", "switch", "graphql")
-    until(lambda: is_current(manager, demo, "graphql"), "the link to speak graphql")
+    until(lambda: is_live(manager, "manager", "graphql", demo), "the link to speak graphql")
     assert heard(demo) == {AURORA}
     choose(manager, BOREALIS)
     until(lambda: heard(demo) == {BOREALIS}, "Borealis's subscriptions alone")
 
 
 def test_what_comes_for_the_other_organisation_is_recorded_and_not_shown(demo, manager):
-    until(lambda: is_current(manager, demo, "events"), "the link to be current")
+    until(lambda: is_live(manager, "manager", "events", demo), "the link to be current")
     world(demo, op="pause")
     online = not truth(demo, "manager")[QUAY][0]
     until(lambda: shown(manager) == of(AURORA, truth(demo, "manager")), "all that moved to be recorded")
-    received = link(demo)["received"]
+    received = link(demo, "manager")["received"]
     world(demo, op="set", key=QUAY, fields={"online": online})
-    until(lambda: link(demo)["received"] > received, "the change to be recorded")
+    until(lambda: link(demo, "manager")["received"] > received, "the change to be recorded")
     assert QUAY not in shown(manager)
     choose(manager, BOREALIS)
     assert shown(manager)[QUAY][0] is online
