@@ -223,13 +223,13 @@ class Worker:
         await self._ask_presence()
         try:
             surplus = await self._follow_leases()
-            links = await self._look_at_links()
             protocol = await self._database.run(switches.get, switches.PROTOCOL, self._config.upstream.protocol)
+            await self._follow_protocol(protocol)
             self._gatekeeper.follow(await self._database.run(gates.shut), self._managers())
+            links = await self._look_at_links()
         except DatabaseError as error:
             logger.warning("can't see what is wanted: %s", error)
             return
-        await self._follow_protocol(protocol)
         applied = []
         for row in links:
             if self._follow(row):
@@ -241,7 +241,10 @@ class Worker:
         await self._shadows.follow(self.keepers, self._parts, self._upstream)
 
     async def _look_at_links(self) -> list[Wanted]:
-        """Return the links of which something may be wanted anew: at times all that are kept, else only the news."""
+        """Return the links of which something may be wanted anew: at times all that are kept, else only the news.
+
+        Each is to be followed: of who came nobody asks again.
+        """
         now = time.monotonic()
         everything = now - self._looked_at_all >= LOOK_AT_ALL_EVERY
         present, kept = self._present, set(self.keepers) if everything else set()

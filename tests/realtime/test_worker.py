@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db import OperationalError
 
 from dashboard.recording import FieldRecorder
-from realtime import config, credentials, gaps, gates, product
+from realtime import config, credentials, demand, gaps, gates, product
 from realtime import valkey as valkey_client
 from realtime.clock import now_us
 from realtime.leases import Fenced, Leases
@@ -25,7 +25,7 @@ DEADLINE = 15
 async def start(valkey, layer, database):
     """Start workers in this process; they are stopped at the end."""
     known = config.load()
-    nowhere = dataclasses.replace(known.upstream, events_url="http://127.0.0.1:9/event", auth="oidc")
+    nowhere = dataclasses.replace(known.upstream, events_url="http://127.0.0.1:9/event", auth="oidc", grace=0.0)
     site = dataclasses.replace(known, upstream=nowhere)
     started = []
 
@@ -81,6 +81,18 @@ async def test_a_worker_that_was_replaced_ends_by_itself(start, database):
     with pytest.raises(Fenced):
         await asyncio.wait_for(asyncio.shield(old), DEADLINE)
     assert await fence(database) == 2
+
+
+async def test_a_link_follows_its_user_who_comes_and_goes_and_comes_again(start, link, database, redis):
+    async def is_in(state):
+        return [row.state for row in await rows(database, Link)] == [state]
+
+    start()
+    for _ in range(2):
+        await demand.announce(redis, [link.user_id])
+        await until(lambda: is_in("waiting"))
+        await redis.delete(demand.KEY)
+        await until(lambda: is_in("suspended"))
 
 
 async def test_a_stopped_worker_says_goodbye(start, database):
