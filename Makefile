@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # What writes to the database, and what must therefore hold on both.
-POSTGRES_TESTS := tests/dashboard tests/integration/test_nothing_is_lost.py tests/integration/test_two_workers.py \
+POSTGRES_TESTS := tests/dashboard tests/realtime/delivery tests/integration/test_nothing_is_lost.py tests/integration/test_two_workers.py \
 	$(addprefix tests/realtime/test_,$(addsuffix .py,bridge credentials feed gaps history keeper leases notes relay sql wanted worker))
 
 .DEFAULT_GOAL := help

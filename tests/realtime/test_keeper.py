@@ -296,6 +296,18 @@ async def test_what_is_proven_ends_at_the_last_frame_heard_and_at_what_is_record
     assert abs(through - (now_us() - 5_000_000)) < 1_000_000
 
 
+async def test_a_proof_is_repeated_only_when_something_was_heard_or_not_all_was_recorded(upstream, monkeypatch):
+    await upstream.open()
+    upstream.manager.heard_at = upstream.clock.monotonic()
+    monkeypatch.setattr(upstream.bridge, "recorded_through", lambda: 0)
+    assert [upstream.keeper.proof()[1] for _ in range(2)] == [0, 0]
+    monkeypatch.setattr(upstream.bridge, "recorded_through", lambda: now_us() + 1_000_000)
+    assert upstream.keeper.proof() is not None
+    assert upstream.keeper.proof() is None
+    upstream.manager.heard_at += 1
+    assert upstream.keeper.proof() is not None
+
+
 async def test_each_news_of_the_state_is_a_transition_and_repeats_are_none(upstream, database):
     for _ in range(3):
         upstream.be(State.CONNECTING)
