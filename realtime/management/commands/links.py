@@ -72,13 +72,14 @@ class Command(ExampleCommand):
             {"at": shown.time(row.at), "state": row.state, "reason": row.reason, "attempt": row.attempt}
             for row in link.transitions.order_by("-at", "-pk")[:RECENT]
         ]
+        subscriptions = [{**row, "since": shown.time(row["since"])} for row in link.subscriptions]
         if as_json:
-            whole = {**_summary(link), "subscriptions": link.subscriptions, "gaps": gaps, "transitions": transitions}
+            whole = {**_summary(link), "subscriptions": subscriptions, "gaps": gaps, "transitions": transitions}
             shown.row(self.stdout, whole, as_json=True)
             return
         for name, value in _summary(link).items():
             self.stdout.write(f"{name:>14}  {value}")
-        for title, rows in (("subscriptions", link.subscriptions), ("gaps", gaps), ("transitions", transitions)):
+        for title, rows in (("subscriptions", subscriptions), ("gaps", gaps), ("transitions", transitions)):
             self.stdout.write(f"\n{title}")
             for row in rows:
                 self.stdout.write("  " + "  ".join(f"{k}={v}" for k, v in row.items() if v not in (None, "")))

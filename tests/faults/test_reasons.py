@@ -1,0 +1,113 @@
+"""What an operator reads in ``links show`` while something is wrong: the right reason, on the real worker."""
+
+import json
+import threading
+
+import pytest
+
+from tests.demo import until
+from tests.faults.stack import Stack
+
+pytestmark = [pytest.mark.faults, pytest.mark.feature("S3.9")]
+
+
+def shown(stack, name):
+    """What the command prints of a link, as an operator would run it."""
+    return json.loads(stack.run_manage("links", "show", name, "--json"))
+
+
+def told(stack, name):
+    """The reasons of its latest transitions, the newest first, and of the link as it is."""
+    whole = shown(stack, name)
+    return [whole["reason"], whole["last_error"], *(row["reason"] for row in whole["transitions"])]
+
+
+def says(stack, name, text):
+    until(lambda: any(text in reason for reason in told(stack, name)), f"{text!r} in links show", 30)
+
+
+def test_a_server_that_accepts_and_then_drops_is_tried_less_and_less(stack, people, assert_nothing_lost):
+    """The attempts rise although each connection is accepted: only one that holds would be forgiven."""
+    ended = threading.Event()
+
+    def drop_what_is_accepted():
+        while not ended.wait(0.05):
+            stack.fault("drop", user="viewer", code=1011, reason="overloaded")
+
+    dropping = threading.Thread(target=drop_what_is_accepted)
+    dropping.start()
+    try:
+        until(lambda: shown(stack, "viewer")["attempt"] >= 3, "attempts", 30)
+        whole = shown(stack, "viewer")
+    finally:
+        ended.set()
+        dropping.join()
+    assert whole["drops"] >= 2 and "overloaded" in whole["last_error"]
+    stack.clear_faults()
+    assert_nothing_lost(**vars(people))
+
+
+def test_a_channel_that_is_denied_for_good_is_named_and_the_others_go_on(stack, people, assert_nothing_lost):
+    stack.fault("subscribe-error", user="viewer", channel="roleChanged", errorType="UnauthorizedException")
+    stack.fault("drop", user="viewer")
+    says(stack, "viewer", "refused: roleChanged")
+    whole = shown(stack, "viewer")
+    denied = [row for row in whole["subscriptions"] if row["state"] != "live"]
+    assert (whole["state"], whole["live_feeds"]) == ("open", "8/9")
+    assert [(row["feed"], "Unauthorized" in row["error"]) for row in denied] == [("roleChanged", True)]
+    stack.clear_faults()
+    stack.fault("drop", user="viewer")
+    assert_nothing_lost(**vars(people))
+
+
+def test_a_token_that_expires_during_an_outage_is_refreshed_once_and_that_is_said(stack, people, assert_nothing_lost):
+    stack.fault("drop", user="viewer", **{"for": 2})
+    stack.fault("expire-token", user="viewer")
+    says(stack, "viewer", "refreshing the token")
+    until(lambda: shown(stack, "viewer")["state"] == "open", "the link", 30)
+    assert_nothing_lost(**vars(people))
+
+
+def test_a_close_with_the_normal_code_is_no_farewell(stack, people, assert_nothing_lost):
+    connects = shown(stack, "viewer")["connects"]
+    stack.fault("drop", user="viewer", code=1000)
+    says(stack, "viewer", "closed by the service: code 1000")
+    until(lambda: shown(stack, "viewer")["connects"] > connects, "the next connection", 30)
+    assert_nothing_lost(**vars(people))
+
+
+def test_an_upgrade_refused_with_401_waits_for_other_credentials(stack, people, assert_nothing_lost):
+    stack.fault("refuse", user="viewer", status=401)
+    stack.fault("drop", user="viewer")
+    says(stack, "viewer", "the service refuses the credentials: HTTP 401")
+    whole = shown(stack, "viewer")
+    assert whole["state"] == "waiting"
+    stack.clear_faults()
+    stack.run_manage("links", "reconnect", "viewer")
+    assert shown(stack, "viewer")["state"] == "waiting", "insisting does not make credentials better"
+    with stack.sign_in("viewer"):
+        assert_nothing_lost(**vars(people))
+
+
+def test_an_issuer_that_is_down_is_named(stack, people, assert_nothing_lost):
+    stack.fault("issuer-down")
+    stack.fault("expire-token", user="owner")
+    stack.fault("drop", user="owner")
+    says(stack, "owner", "the issuer answered HTTP 503")
+    stack.clear_faults()
+    assert_nothing_lost(**vars(people))
+
+
+def test_a_wrong_key_is_told_from_an_outage(tmp_path):
+    with Stack(tmp_path, APPSYNC_AUTH="api-key", APPSYNC_API_KEY="da2-wrong") as stack, stack.sign_in("viewer"):
+        says(stack, "viewer", "the service refuses the credentials")
+        assert shown(stack, "viewer")["state"] == "waiting"
+
+
+@pytest.mark.soak
+def test_a_half_open_connection_is_found_by_its_silence(stack, people, assert_nothing_lost):
+    """Twenty seconds until the next ping, twenty more for its answer."""
+    stack.fault("half-open", user="viewer")
+    until(lambda: any("ping timeout: no pong within 20 s" in reason for reason in told(stack, "viewer")), "it", 60)
+    stack.clear_faults()
+    assert_nothing_lost(**vars(people))
