@@ -22,6 +22,9 @@ from tests.demo import ROOT, free_port, sign_in, until
 
 PARTS = ("valkey", "emulator", "worker", "web")
 SETTLE_SECONDS = 0.3
+HURRIED = {"UPSTREAM_SETTLE_SECONDS": str(SETTLE_SECONDS), "UPSTREAM_STABLE_SECONDS": "1"}
+"""A connection that held for a second is believed: the faults of several tests are not one series of failures."""
+
 WITHIN = 30_000_000
 """Microseconds from an event's publication to its receipt, by which one without a time is recognized."""
 
@@ -84,7 +87,7 @@ class Stack:
         self.database = self.state_dir / "db.sqlite3"
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
-        self._extra = {"UPSTREAM_SETTLE_SECONDS": str(SETTLE_SECONDS), "LOG_LEVEL": "INFO", **extra}
+        self._extra = {**HURRIED, "LOG_LEVEL": "INFO", **extra}
         self._demo = Demo(self._options(devices, rate))
         self.socket = socket_path(self.state_dir)
         parts = (self._demo.valkey(self.socket), self._demo.emulator(), self._demo.worker(), self._demo.web())
