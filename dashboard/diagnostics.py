@@ -23,7 +23,6 @@ from realtime.models import (
 DAY_US = 86_400_000_000
 TRANSITIONS = 60
 GAPS = 40
-LISTENING = ("syncing", "open")  # states in which a subscription can be live
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +73,8 @@ def gaps(link: Link) -> list[Gap]:
 
 
 def subscriptions(link: Link) -> list[dict[str, Any]]:
-    """The link's subscriptions. While it is not up none is live, whatever they were when it was last heard of."""
-    if link.state in LISTENING:
-        return list(link.subscriptions)
-    return [{**row, "state": "wanted"} for row in link.subscriptions]
+    """The link's subscriptions, as far as they are now."""
+    return link.feeds()
 
 
 def live_of_wanted(link: Link) -> tuple[int, int]:

@@ -104,6 +104,10 @@ class LinkQuerySet(models.QuerySet["Link"]):
         return self.alias(bucket=F("pk") % BUCKETS).filter(bucket__in=list(buckets))
 
 
+LISTENING = ("syncing", "open")
+"""States of a link in which it may hear something."""
+
+
 class Link(models.Model):
     """One user's upstream connection: what operators want of it, and what it last was."""
 
@@ -151,6 +155,11 @@ class Link(models.Model):
 
     def __str__(self) -> str:
         return self.subject
+
+    def feeds(self) -> list[dict[str, Any]]:
+        """Return its subscriptions. While it is not up none is live, whatever they were when it was last heard of."""
+        rows: list[dict[str, Any]] = self.subscriptions
+        return rows if self.state in LISTENING else [{**row, "state": "wanted"} for row in rows]
 
     def public(self, gap: Gap | None) -> dict[str, Any]:
         """Return what its user is told of it: the fields of the entity ``LINK_KEY``, in feed, page and snapshot.

@@ -72,7 +72,7 @@ class Command(ExampleCommand):
             {"at": shown.time(row.at), "state": row.state, "reason": row.reason, "attempt": row.attempt}
             for row in link.transitions.order_by("-at", "-pk")[:RECENT]
         ]
-        subscriptions = [{**row, "since": shown.time(row["since"])} for row in link.subscriptions]
+        subscriptions = [{**row, "since": shown.time(row["since"])} for row in link.feeds()]
         if as_json:
             whole = {**_summary(link), "subscriptions": subscriptions, "gaps": gaps, "transitions": transitions}
             shown.row(self.stdout, whole, as_json=True)
@@ -134,7 +134,7 @@ def _summary(link: Link) -> dict[str, Any]:
         "next_try_at": shown.time(link.next_try_at),
         "worker": link.worker,
         "protocol": link.protocol,
-        "live_feeds": f"{sum(row['state'] == 'live' for row in link.subscriptions)}/{len(link.subscriptions)}",
+        "live_feeds": f"{sum(row['state'] == 'live' for row in link.feeds())}/{len(link.subscriptions)}",
         "received": link.received,
         "connects": link.connects,
         "drops": link.drops,
