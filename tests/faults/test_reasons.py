@@ -99,7 +99,8 @@ def test_an_issuer_that_is_down_is_named(stack, people, assert_nothing_lost):
 
 
 def test_a_wrong_key_is_told_from_an_outage(tmp_path):
-    with Stack(tmp_path, APPSYNC_AUTH="api-key", APPSYNC_API_KEY="da2-wrong") as stack, stack.sign_in("viewer"):
+    wrong = {"APPSYNC_AUTH": "api-key", "APPSYNC_API_KEY": "da2-wrong", "SNAPSHOT_URL": ""}
+    with Stack(tmp_path, **wrong) as stack, stack.sign_in("viewer"):
         says(stack, "viewer", "the service refuses the credentials")
         assert shown(stack, "viewer")["state"] == "waiting"
 
