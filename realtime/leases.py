@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from django.db import connection, transaction
+from django.db.models import Q
 
 from realtime import gaps, rendezvous, sql
 from realtime.clock import now_us
@@ -103,6 +104,7 @@ class Leases:
             Lease.objects.bulk_create([Lease(bucket=bucket) for bucket in range(BUCKETS)], ignore_conflicts=True)
             row, _ = Worker.objects.select_for_update().get_or_create(name=self.name)
             row.fence, row.started_at, row.beat, row.stopped = row.fence + 1, now, now, False
+            row.draining = False
             row.save()
             held = self._take(Lease.objects.filter(owner=self.name).values_list("bucket", "fence"))
             left_live = gaps.adopt(held, self.name, now)
@@ -119,14 +121,17 @@ class Leases:
 
         Raises Fenced if another process has taken the name.
         """
-        workers = {name: (fence, beat) for name, fence, beat in _running()}
+        running = _running()
+        workers = {name: (fence, beat) for name, fence, beat, _ in running}
+        draining = {name for name, *_, is_draining in running if is_draining}
         if workers.pop(self.name, (None, 0))[0] != self._fence:
             raise self._fenced()
         rows = list(Lease.objects.values_list("bucket", "owner", "fence"))
         mine = {bucket: fence for bucket, owner, fence in rows if owner == self.name}
         lost = {bucket for bucket, fence in self.held.items() if mine.get(bucket) != fence}
         living = self._watch.living({name: beat for name, (_, beat) in workers.items()}, self._clock())
-        due = rendezvous.owners(BUCKETS, frozenset(living | {self.name}))
+        there = frozenset(living | {self.name})
+        due = rendezvous.owners(BUCKETS, there - draining or there)
         free = [row for row in rows if due[row[0]] == self.name and row[1] != self.name and row[1] not in living]
         taken, left_live = self._claim(free) if free else ({}, 0)
         self.held = {bucket: fence for bucket, fence in self.held.items() if bucket not in lost} | taken
@@ -223,5 +228,24 @@ class Release:
         return Recording()
 
 
-def _running() -> list[tuple[str, int, int]]:
-    return list(Worker.objects.filter(stopped=False).values_list("name", "fence", "beat"))
+class CanNotDrain(Exception):
+    """A worker that can't hand its links over; the text says why."""
+
+
+def drain(name: str) -> None:
+    """Have a worker hand over its links and take none, until it is started anew. Raises CanNotDrain."""
+    lives = Q(stopped=False, beat__gt=now_us() - DEAD_AFTER * 1_000_000)
+    if not Worker.objects.filter(lives, name=name).exists():
+        raise CanNotDrain(f"no worker of the name {name!r} is running; see `manage.py doctor`")
+    if not Worker.objects.filter(lives, draining=False).exclude(name=name).exists():
+        raise CanNotDrain(f"no other worker runs that could take the links of {name!r}; start one first")
+    Worker.objects.filter(name=name).update(draining=True)
+
+
+def left(name: str) -> int:
+    """Return how many buckets a worker still has."""
+    return Lease.objects.filter(owner=name).count()
+
+
+def _running() -> list[tuple[str, int, int, bool]]:
+    return list(Worker.objects.filter(stopped=False).values_list("name", "fence", "beat", "draining"))

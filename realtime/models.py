@@ -69,6 +69,7 @@ class Worker(models.Model):
     started_at = models.BigIntegerField(default=0)
     beat = models.BigIntegerField(default=0, help_text="when it last showed that it is alive")
     stopped = models.BooleanField(default=False, help_text="it said goodbye")
+    draining = models.BooleanField(default=False, help_text="an operator has it hand its links over, until it restarts")
 
     def __str__(self) -> str:
         return self.name

@@ -6,7 +6,7 @@ from django.db import connection, transaction
 
 from realtime import gaps, leases
 from realtime.clock import now_us
-from realtime.leases import DEAD_AFTER, LOOKED_AWAY, AnotherWorker, Fenced, Leases, Release, Watch
+from realtime.leases import DEAD_AFTER, LOOKED_AWAY, AnotherWorker, CanNotDrain, Fenced, Leases, Release, Watch
 from realtime.models import BUCKETS, Gap, Lease, Link, Worker, bucket_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.feature("S4.12")]
@@ -140,6 +140,35 @@ def test_a_worker_that_wakes_up_may_write_only_for_what_it_still_owns(fleet, lin
     change = asleep.look()
     assert set(change.lost) == held.keys()
     assert asleep.held == {}
+
+
+def test_one_that_is_drained_hands_everything_over_and_takes_nothing(fleet):
+    fleet.join("a"), fleet.join("b")
+    fleet.look(3)
+    leases.drain("a")
+    fleet.look(3)
+    fleet.assert_shared("b")
+    assert leases.left("a") == 0
+    fleet.join("a")
+    fleet.look(3)
+    fleet.assert_shared("a", "b")
+
+
+def test_nobody_is_drained_whom_no_other_could_follow(fleet):
+    fleet.join("a")
+    with pytest.raises(CanNotDrain, match="start one first"):
+        leases.drain("a")
+    with pytest.raises(CanNotDrain, match="'c' is running"):
+        leases.drain("c")
+
+
+def test_when_all_are_drained_everybody_keeps_a_share(fleet):
+    """Somebody has to: links are not let go because of a wish that can't be met."""
+    fleet.join("a"), fleet.join("b")
+    fleet.look(3)
+    Worker.objects.update(draining=True)
+    fleet.look(3)
+    fleet.assert_shared("a", "b")
 
 
 def test_one_that_woke_up_gets_its_share_again(fleet):

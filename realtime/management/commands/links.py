@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q, QuerySet
 
-from realtime import control, gates
+from realtime import control, gates, leases
 from realtime.management import shown
 from realtime.management.base import ExampleCommand
 from realtime.models import Link
 
 RECENT = 20
+DRAIN_SECONDS = 30.0
 
 
 class Command(ExampleCommand):
@@ -37,6 +39,10 @@ class Command(ExampleCommand):
             single.add_argument("link", metavar="LINK")
             single.add_argument("--json", action="store_true", help="one JSON object")
 
+        draining = commands.add_parser(
+            "drain", help="have a worker hand over its links, and take none until it restarts"
+        )
+        draining.add_argument("worker", metavar="WORKER")
         commands.add_parser("gates", help="the gates that are shut for all links").add_argument(
             "--json", action="store_true", help="one JSON object a line"
         )
@@ -49,6 +55,8 @@ class Command(ExampleCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["command"] == "list":
             self._list(options)
+        elif options["command"] == "drain":
+            self._drain(options["worker"])
         elif options["command"] == "gates":
             self._show_gates(options["json"])
         elif options["command"] in ("shut", "open"):
@@ -83,6 +91,19 @@ class Command(ExampleCommand):
             self.stdout.write(f"\n{title}")
             for row in rows:
                 self.stdout.write("  " + "  ".join(f"{k}={v}" for k, v in row.items() if v not in (None, "")))
+
+    def _drain(self, worker: str) -> None:
+        """Ask for it and wait until the others have everything, or say what is left."""
+        try:
+            leases.drain(worker)
+        except leases.CanNotDrain as error:
+            raise CommandError(str(error)) from None
+        for _ in range(round(DRAIN_SECONDS / control.POLL_SECONDS)):
+            if not leases.left(worker):
+                self.stdout.write(f"worker {worker} has handed everything over; it may be stopped")
+                return
+            time.sleep(control.POLL_SECONDS)
+        raise CommandError(f"worker {worker} still has {leases.left(worker)} buckets after {DRAIN_SECONDS:g} s")
 
     def _show_gates(self, as_json: bool) -> None:
         for name, gate in gates.shut().items():

@@ -6,7 +6,8 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from realtime.models import Gap, Link
+from realtime.clock import now_us
+from realtime.models import Gap, Lease, Link, Worker
 from realtime.wanted import note_applied
 
 pytestmark = pytest.mark.django_db
@@ -89,3 +90,18 @@ def test_gates_are_shut_listed_and_opened(db, capsys):
 def test_a_gate_that_can_not_be_moved_is_an_error(db, wrong):
     with pytest.raises(CommandError, match="gate"):
         call_command("links", *wrong)
+
+
+def test_a_worker_is_drained_and_waited_for(db, monkeypatch, capsys):
+    now = now_us()
+    Worker.objects.bulk_create([Worker(name=name, beat=now) for name in ("a", "b")])
+    Lease.objects.create(bucket=1, owner="a")
+    monkeypatch.setattr("time.sleep", lambda seconds: Lease.objects.update(owner="b"))
+    call_command("links", "drain", "a")
+    assert "handed everything over" in capsys.readouterr().out
+    assert Worker.objects.get(name="a").draining
+
+
+def test_a_worker_that_can_not_be_drained_is_an_error(db):
+    with pytest.raises(CommandError, match="no worker of the name 'a' is running"):
+        call_command("links", "drain", "a")
