@@ -77,25 +77,37 @@ class SharedRate:
 
 
 class Permits:
-    """The turns of one worker."""
+    """The turns of one worker.
+
+    A turn that was reserved is the worker's, not that of whoever waits for it: who gives up leaves it to the next. If
+    it were lost, a queue in which all have waited for as long as they may would use up the rate with no dial at all,
+    for ever.
+    """
 
     def __init__(self, rate: Rate, clock: Clock, at_once: int = AT_ONCE) -> None:
         self._rate = rate
         self._clock = clock
         self._under_way = asyncio.Semaphore(at_once)
+        self._first_in_line = asyncio.Lock()
+        self._reserved: float | None = None
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait for the turn to dial; it is held until the connection is open, or could not be had."""
         async with self._under_way:
-            wait = await self._rate.reserve()
-            if wait > 0:
-                await self._sleep(wait)
+            async with self._first_in_line:
+                if self._reserved is None:
+                    wait = await self._rate.reserve()
+                    self._reserved = self._clock.monotonic() + wait
+                await self._sleep_until(self._reserved)
+                self._reserved = None
             yield
 
-    async def _sleep(self, seconds: float) -> None:
+    async def _sleep_until(self, deadline: float) -> None:
+        if deadline <= self._clock.monotonic():
+            return
         woken = asyncio.Event()
-        handle = self._clock.call_at(self._clock.monotonic() + seconds, woken.set)
+        handle = self._clock.call_at(deadline, woken.set)
         try:
             await woken.wait()
         finally:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from realtime.upstream.permits import LocalRate, Permits, SharedRate
+from realtime.upstream.permits import AT_ONCE, LocalRate, Permits, SharedRate
 from tests.fakes import ManualClock, settle
 
 
@@ -58,6 +58,25 @@ async def test_who_stops_waiting_takes_no_turn_from_others():
     dialler.release.set()
     await asyncio.gather(first, third)
     assert len(dialler.began) == 2
+
+
+@pytest.mark.feature("S0.5")
+async def test_a_turn_that_was_waited_for_in_vain_goes_to_the_next():
+    """Else a queue as long as anyone waits would use up the rate with no dial at all."""
+    clock = ManualClock()
+    permits = Permits(LocalRate(clock, per_second=1.0), clock)
+    early, late = Dialler(permits, clock), Dialler(permits, clock)
+    early.release.set(), late.release.set()
+    given_up = [asyncio.create_task(early.dial()) for _ in range(100)]
+    await clock.advance(60.5)
+    waiting = [asyncio.create_task(late.dial()) for _ in range(10)]
+    for task in given_up:
+        task.cancel()
+    began = clock.monotonic()
+    await clock.advance(10.0)
+    assert len(early.began) == 60 + AT_ONCE + 1
+    assert [at - began for at in late.began] == pytest.approx([0.5 + second for second in range(10)])
+    await asyncio.gather(*waiting)
 
 
 async def test_all_workers_share_the_rate(valkey):
