@@ -47,6 +47,7 @@ async def ours(port: int, connections: int, count: int, people: dict[str, tuple[
     from realtime.relay import Relay
     from realtime.upstream.clock import SystemClock
     from realtime.upstream.credentials import StaticCredentials
+    from realtime.upstream.permits import LocalRate, Permits
     from realtime.upstream.policy import preset
     from realtime.upstream.transport import WebSocketTransport
 
@@ -61,6 +62,7 @@ async def ours(port: int, connections: int, count: int, people: dict[str, tuple[
     relay = Relay(redis, get_channel_layer(), database)
     owned = (await recording.ownership(database)).owned
     bridge = Timed(database, recorder, relay.push, owned, credentials.refuse, lambda link_id: None)
+    clock = SystemClock()
     parts = Parts(
         worker="bench",
         endpoint=derive(f"http://127.0.0.1:{port}/event"),
@@ -69,10 +71,11 @@ async def ours(port: int, connections: int, count: int, people: dict[str, tuple[
         bridge=bridge,
         recorder=recorder,
         provider=None,
-        clock=SystemClock(),
+        clock=clock,
         rng=Random(1),
         root="vortex-app",
         settle=0.0,
+        permits=Permits(LocalRate(clock), clock),
         organizations=_no_organizations,
     )
     tasks = [asyncio.create_task(bridge.run()), asyncio.create_task(relay.run())]
