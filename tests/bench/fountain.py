@@ -35,7 +35,7 @@ async def main(connections: int, count: int) -> None:
     ready = asyncio.Barrier(connections)
 
     async def link(socket: ServerConnection) -> None:
-        subject, idents = await _greet(socket)
+        subject, idents = await greet(socket)
         chunks = list(_chunks(shares[subject], idents))
         await ready.wait()
         for chunk in chunks:
@@ -51,7 +51,7 @@ async def main(connections: int, count: int) -> None:
         await asyncio.get_running_loop().create_future()
 
 
-async def _greet(socket: ServerConnection) -> tuple[str, dict[str, str]]:
+async def greet(socket: ServerConnection) -> tuple[str, dict[str, str]]:
     """Acknowledge the connection and its subscriptions; return whose they are, and their ids by feed."""
     await socket.recv()
     await socket.send('{"type":"connection_ack","connectionTimeoutMs":300000}')

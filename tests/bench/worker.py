@@ -1,11 +1,14 @@
-"""Runs the contestants of `recording`, `reception` and `links`, each in a process of its own, in turns."""
+"""Runs the contestants of `recording`, `reception`, `links` and `outage`, each in a process of its own, in turns."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
 
@@ -16,6 +19,7 @@ from tests.bench.recording import CORE, OTHER_CORES
 from tests.bench.systems import settings
 
 CONNECTIONS = 20
+OUTAGE_DEADLINE = 300.0
 
 
 async def measure(directory: Path, turns: int, count: int) -> dict[str, dict[str, float]]:
@@ -40,9 +44,27 @@ async def measure_links(directory: Path, count: int) -> dict[str, dict[str, floa
     }
 
 
+async def measure_outage(directory: Path, count: int, seconds: float) -> dict[str, float]:
+    """Return how the links of one worker come back from an outage of so many seconds."""
+    upstream = await _upstream("tests.bench.failing", str(count), str(seconds))
+    try:
+        async with _surroundings(directory / "outage") as environment:
+            port = json.loads(upstream.lines[0])["port"]
+            command = python("-m", "tests.bench.outage", str(port), str(count))
+            worker = await Process.start("outage", pinned({CORE}, command), environment)
+            try:
+                async with asyncio.timeout(OUTAGE_DEADLINE + 2 * seconds):
+                    told = await upstream.line('{"outage"')
+            finally:
+                await worker.stop()
+    finally:
+        await upstream.stop()
+    figures: dict[str, float] = json.loads(told)["outage"]
+    return figures
+
+
 async def _from_fountain(where: Path, module: list[str], connections: int, count: int) -> dict[str, float]:
-    command = python("-m", "tests.bench.fountain", str(connections), str(count))
-    fountain = await Process.start("fountain", pinned(OTHER_CORES, command), {}, ready='{"port"')
+    fountain = await _upstream("tests.bench.fountain", str(connections), str(count))
     try:
         port = json.loads(fountain.lines[0])["port"]
         return await _alone(where, [*module, str(port), str(connections), str(count)])
@@ -50,16 +72,26 @@ async def _from_fountain(where: Path, module: list[str], connections: int, count
         await fountain.stop()
 
 
+async def _upstream(module: str, *arguments: str) -> Process:
+    """Start what plays the service, beside the contestant's core; its first line tells its port."""
+    return await Process.start(module, pinned(OTHER_CORES, python("-m", module, *arguments)), {}, ready='{"port"')
+
+
 async def _alone(where: Path, module: list[str]) -> dict[str, float]:
-    """Run a contestant on its own core with a fresh database and Valkey; return what it printed."""
-    os.mkdir(where)
-    server = pinned(OTHER_CORES, embedded_valkey.command(socket_path(where), where))
-    valkey = await Process.start("valkey", server, {})
-    try:
-        environment = {**settings(where), "DJANGO_SETTINGS_MODULE": "project.settings", "LOG_LEVEL": "ERROR"}
+    """Run a contestant on its own core; return what it printed."""
+    async with _surroundings(where) as environment:
         contestant = await Process.start(module[0], pinned({CORE}, python("-m", *module)), environment)
         result: dict[str, float] = json.loads((await contestant.end())[-1])
         return result
+
+
+@asynccontextmanager
+async def _surroundings(where: Path) -> AsyncIterator[dict[str, str]]:
+    """Lend a fresh database and Valkey, as the environment of whoever uses them."""
+    os.mkdir(where)
+    valkey = await Process.start("valkey", pinned(OTHER_CORES, embedded_valkey.command(socket_path(where), where)), {})
+    try:
+        yield {**settings(where), "DJANGO_SETTINGS_MODULE": "project.settings", "LOG_LEVEL": "ERROR"}
     finally:
         await valkey.stop()
         shutil.rmtree(where)
