@@ -11,9 +11,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -27,18 +26,15 @@ from realtime.bridge import Bridge
 from realtime.clock import now_us
 from realtime.config import Config
 from realtime.database import DatabaseThread
-from realtime.gates import Gatekeeper
 from realtime.keeper import Keeper, Parts
 from realtime.leases import Fenced, Leases, Release
-from realtime.models import bucket_of
 from realtime.product import Product
 from realtime.relay import Relay
+from realtime.roster import Roster
 from realtime.shadow import Shadows
 from realtime.upstream import endpoints
 from realtime.upstream.clock import SystemClock
-from realtime.upstream.credentials import Credentials, UserCredentials
 from realtime.upstream.machine import NOTHING, Machine, default_routes
-from realtime.upstream.manager import Manager
 from realtime.upstream.permits import Permits, SharedRate
 from realtime.upstream.policy import Lifetime, Policy, preset
 from realtime.upstream.states import State
@@ -62,9 +58,6 @@ SIGNED_IN_LASTS = 60_000_000
 HAND_OVER = 50
 """Links that are handed over between two looks: their new worker dials them as they come, not all at once."""
 
-FORGET_AFTER = 600.0
-"""Seconds after which a suspended link's keeper is let go."""
-
 
 class Worker:
     """One worker process's work. ``run`` returns when ``stop`` was called, and raises Fenced when it was replaced."""
@@ -83,25 +76,33 @@ class Worker:
             self.relay.push,
             self._leases.owned,
             credentials.refuse,
-            self._compare,
+            lambda link_id: self._roster.compare(link_id),
         )
-        self._issuer = credentials.issuer()
         self._timeline = product.timeline
         self._recorder = product.recorder
         self._upstream = config.upstream
-        self._shared = endpoints.shared_credentials(config.upstream)
         self._clock = SystemClock()
-        self._parts = self._make_parts()
-        self.keepers: dict[int, Keeper] = {}
         self._shadows = Shadows(self._database, product.recorder)
-        self._gatekeeper = Gatekeeper()
-        self._seen: dict[int, Wanted] = {}
-        self._idle_since: dict[int, float] = {}
+        self._roster = Roster(
+            self._make_parts(),
+            self._shadows,
+            endpoints.shared_credentials(config.upstream),
+            credentials.issuer(),
+            self._tokens,
+            self._leases.owns,
+            config.upstream.token_use,
+            config.upstream.grace,
+        )
         self._present: set[int] = set()
         self._asked: set[int] = set()
         self._looked_at_all = 0.0
         self._valkey_away = False
         self._stopping = asyncio.Event()
+
+    @property
+    def keepers(self) -> Mapping[int, Keeper]:
+        """The links that it keeps."""
+        return self._roster.keepers
 
     def stop(self) -> None:
         """Ask ``run`` to hand everything over and return."""
@@ -158,7 +159,7 @@ class Worker:
         recording, relaying, proving, *following = tasks
         for task in following:
             await _cancelled(task)
-        await self._let_go(list(self.keepers), "the worker stopped")
+        await self._roster.let_go(list(self.keepers), "the worker stopped")
         await _cancelled(recording)
         await _cancelled(relaying)
         try:
@@ -225,20 +226,20 @@ class Worker:
             surplus = await self._follow_leases()
             protocol = await self._database.run(switches.get, switches.PROTOCOL, self._config.upstream.protocol)
             await self._follow_protocol(protocol)
-            self._gatekeeper.follow(await self._database.run(gates.shut), self._managers())
+            self._roster.follow_gates(await self._database.run(gates.shut))
             links = await self._look_at_links()
         except DatabaseError as error:
             logger.warning("can't see what is wanted: %s", error)
             return
         applied = []
         for row in links:
-            if self._follow(row):
+            if self._roster.follow(row):
                 applied.append((row.link_id, row.revision))
         if applied:
             await self._database.run(self._note_applied, applied)
-        await self._forget()
+        await self._roster.forget()
         await self._hand_over(surplus)
-        await self._shadows.follow(self.keepers, self._parts, self._upstream)
+        await self._shadows.follow(self.keepers, self._roster.parts, self._upstream)
 
     async def _look_at_links(self) -> list[Wanted]:
         """Return the links of which something may be wanted anew: at times all that are kept, else only the news.
@@ -255,8 +256,7 @@ class Worker:
         if everything:
             self._looked_at_all = now
         found = {row.link_id for row in links}
-        left = [row for row in self._seen.values() if row.present and row.user_id not in present]
-        return links + [replace(row, present=False) for row in left if row.link_id not in found]
+        return links + self._roster.left_by(present, found)
 
     def _note_applied(self, applied: Sequence[tuple[int, int]]) -> None:
         with transaction.atomic():
@@ -274,7 +274,7 @@ class Worker:
             logger.info("took %d buckets; %d of their links were left live", len(change.taken), change.left_live)
         if change.lost:
             logger.warning("%d buckets were taken over: this worker seemed dead", len(change.lost))
-            await self._let_go(self._kept_in(change.lost), "taken over by another worker")
+            await self._roster.let_go(self._roster.kept_in(change.lost), "taken over by another worker")
         return change.surplus
 
     async def _hand_over(self, surplus: Iterable[int]) -> None:
@@ -285,24 +285,13 @@ class Worker:
             if len(links) >= HAND_OVER:
                 break
             buckets.add(bucket)
-            links |= self._kept_in({bucket})
+            links |= self._roster.kept_in({bucket})
         if buckets:
-            await self._let_go(links, "handed over to another worker")
+            await self._roster.let_go(links, "handed over to another worker")
             held = self._leases.held
             await self.bridge.note(Release(self.name, [(bucket, held[bucket]) for bucket in buckets]))
             self._leases.forget(buckets)
             logger.info("handed over %d buckets with %d links", len(buckets), len(links))
-
-    def _kept_in(self, buckets: Collection[int]) -> set[int]:
-        return {link_id for link_id in self.keepers if bucket_of(link_id) in buckets}
-
-    async def _let_go(self, link_ids: Collection[int], reason: str) -> None:
-        await self._shadows.end(link_ids, reason)
-        keepers = [self.keepers.pop(link_id) for link_id in link_ids]
-        for keeper in keepers:
-            self._seen.pop(keeper.link_id, None)
-            self._idle_since.pop(keeper.link_id, None)
-        await asyncio.gather(*(keeper.stop(reason) for keeper in keepers))
 
     # ── The dialect ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -312,21 +301,14 @@ class Worker:
             return
         before, self._upstream = self._upstream, replace(self._upstream, protocol=protocol)
         try:
-            self._parts = self._make_parts()
+            self._roster.parts = self._make_parts()
         except BadEndpoint as error:
             logger.error("the links stay with %s: %s", before.protocol, error)
             self._upstream = before
             return
         logger.info("the links change from %s to %s", before.protocol, protocol)
-        await self._let_go(list(self.keepers), f"changing to {protocol}")
+        await self._roster.let_go(list(self.keepers), f"changing to {protocol}")
         self._asked = set()
-
-    async def _forget(self) -> None:
-        """Let go of links that nobody has watched for long: their state is in the database."""
-        now = time.monotonic()
-        idle = [link_id for link_id, since in self._idle_since.items() if now - since > FORGET_AFTER]
-        suspended = [pk for pk in idle if self.keepers[pk].manager.snapshot.state is State.SUSPENDED]
-        await self._let_go(suspended, "nobody is watching")
 
     async def _ask_presence(self) -> None:
         try:
@@ -336,74 +318,6 @@ class Worker:
             if not self._valkey_away:
                 logger.warning("Valkey is away (%s): the last known presence holds", error)
             self._valkey_away = True
-
-    def _follow(self, row: Wanted) -> bool:
-        """Bring one link to what is wanted of it; tell whether an operator's wish was followed by that."""
-        keeper = self.keepers.get(row.link_id)
-        if keeper is None:
-            if not row.present and row.applied == row.revision:
-                return False
-            keeper = self._open(row)
-        before = self._seen.get(row.link_id)
-        self._seen[row.link_id] = row
-        self._follow_tokens(keeper, row, before)
-        if before is None or row.demand != before.demand:
-            self._follow_demand(keeper, row)
-        if before is not None and row.reconnect != before.reconnect:
-            keeper.manager.connect_now()
-        if before is not None and row.rotate != before.rotate:
-            keeper.manager.rotate("asked for by an operator")
-        if before is not None and row.repair != before.repair:
-            keeper.compare()
-        if before is not None and row.switch != before.switch:
-            keeper.switch()
-        return row.applied != row.revision
-
-    def _open(self, row: Wanted) -> Keeper:
-        keeper = Keeper(row.link_id, row.user_id, row.subject, self._credentials_of(row), self._parts)
-        self.keepers[row.link_id] = keeper
-        self._gatekeeper.admit(keeper.manager)
-        if self._shared is None and (not row.generation or row.refused):
-            keeper.manager.shut_gate("auth", row.refused or credentials.NO_CREDENTIAL)
-        return keeper
-
-    def _credentials_of(self, row: Wanted) -> Credentials:
-        if self._shared is not None:
-            return self._shared
-        owned = partial(self._leases.owns, row.link_id)
-        vault = credentials.DatabaseVault(row.user_id, self._tokens, owned)
-        return UserCredentials(vault, self._issuer, time.time, self._config.upstream.token_use)
-
-    def _follow_tokens(self, keeper: Keeper, row: Wanted, before: Wanted | None) -> None:
-        if self._shared is not None or before is None:
-            return
-        if (row.generation, row.refused) == (before.generation, before.refused):
-            return
-        if row.refused:
-            keeper.manager.shut_gate("auth", row.refused)
-        else:
-            keeper.manager.auth_changed(row.subject)
-            keeper.manager.start()
-
-    def _follow_demand(self, keeper: Keeper, row: Wanted) -> None:
-        manager = keeper.manager
-        if row.suspended or not row.active:
-            reason = "suspended by an operator" if row.suspended else "the account is not active"
-            manager.suspend(reason)
-            self._idle_since.pop(row.link_id, None)
-        elif row.present:
-            came_back = self._idle_since.pop(row.link_id, None) is not None
-            manager.resume()
-            if came_back or manager.snapshot.state is State.STOPPED:
-                manager.start()
-        elif row.link_id not in self._idle_since:
-            self._idle_since[row.link_id] = time.monotonic()
-            manager.suspend("nobody is watching", self._config.upstream.grace)
-
-    def _compare(self, link_id: int) -> None:
-        keeper = self.keepers.get(link_id)
-        if keeper is not None:
-            keeper.compare()
 
     # ── Proof of life ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -433,18 +347,15 @@ class Worker:
 
     async def _watch_machine(self) -> None:
         """Tell every link when the machine slept, or what became of its network; of loopback that says nothing."""
-        remote = not self._parts.endpoint.loopback
-        machine = Machine(self._clock, self._parts.policy.slept_for, default_routes if remote else lambda: None)
+        remote = not self._roster.parts.endpoint.loopback
+        machine = Machine(self._clock, self._roster.parts.policy.slept_for, default_routes if remote else lambda: None)
         while True:
             await asyncio.sleep(1.0)
             happened = machine.look()
             if happened != NOTHING:
                 logger.warning("%s", happened)
-                for manager in self._managers():
+                for manager in self._roster.managers:
                     happened.tell(manager)
-
-    def _managers(self) -> list[Manager]:
-        return [*(keeper.manager for keeper in self.keepers.values()), *self._shadows.managers]
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

@@ -134,13 +134,16 @@ RULES = (
         ("django",),
     ),
     Rule(
+        "realtime.roster",
+        engine("credentials", "database", "gates", "keeper", "models", "shadow", "upstream.*", "wanted"),
+    ),
+    Rule(
         "realtime.worker",
         (
             *UPSTREAM,
-            *engine(
-                "bridge", "clock", "config", "credentials", "database", "demand", "gaps", "gates", "keeper", "leases"
-            ),
-            *engine("metrics", "models", "product", "relay", "retention", "shadow", "snapshot", "switches", "wanted"),
+            *engine("bridge", "clock", "config", "credentials", "database", "demand", "gaps", "gates", "keeper"),
+            *engine("leases", "metrics", "product", "relay", "retention", "roster", "shadow", "snapshot", "switches"),
+            *engine("wanted"),
         ),
         ("django", "redis"),
     ),

@@ -1,0 +1,161 @@
+"""The links that a worker keeps: opened when wanted, brought to what is wanted of them, and let go again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from functools import partial
+
+from realtime import credentials
+from realtime.database import DatabaseThread
+from realtime.gates import Gate, Gatekeeper
+from realtime.keeper import Keeper, Parts
+from realtime.models import bucket_of
+from realtime.shadow import Shadows
+from realtime.upstream.credentials import Credentials, UserCredentials
+from realtime.upstream.http import TokenIssuer
+from realtime.upstream.manager import Manager
+from realtime.upstream.states import State
+from realtime.wanted import Wanted
+
+FORGET_AFTER = 600.0
+"""Seconds after which a suspended link's keeper is let go."""
+
+
+class Roster:
+    """A worker's keepers by link id. ``parts`` is what the next ones are made of; a change of dialect replaces it."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        shadows: Shadows,
+        shared: Credentials | None,
+        issuer: TokenIssuer,
+        tokens: DatabaseThread,
+        owns: Callable[[int], bool],
+        token_use: str,
+        grace: float,
+    ) -> None:
+        """
+        Args:
+            shared: the credentials of all links, if they do not each have their user's.
+            owns: tells whether the worker still owns a link, as nobody else may write its tokens.
+            grace: seconds that a link is kept when nobody watches.
+        """
+        self.parts = parts
+        self.keepers: dict[int, Keeper] = {}
+        self._shadows = shadows
+        self._shared = shared
+        self._issuer = issuer
+        self._tokens = tokens
+        self._owns = owns
+        self._token_use = token_use
+        self._grace = grace
+        self._gatekeeper = Gatekeeper()
+        self._seen: dict[int, Wanted] = {}
+        self._idle_since: dict[int, float] = {}
+
+    @property
+    def managers(self) -> list[Manager]:
+        """Those of all links, and of what hears along with them."""
+        return [*(keeper.manager for keeper in self.keepers.values()), *self._shadows.managers]
+
+    def left_by(self, present: Collection[int], found: Collection[int]) -> list[Wanted]:
+        """Return the links whose users are no longer present, but for those that were found anew."""
+        left = [row for row in self._seen.values() if row.present and row.user_id not in present]
+        return [replace(row, present=False) for row in left if row.link_id not in found]
+
+    def kept_in(self, buckets: Collection[int]) -> set[int]:
+        """Return the links in these buckets."""
+        return {link_id for link_id in self.keepers if bucket_of(link_id) in buckets}
+
+    def follow_gates(self, shut: dict[str, Gate]) -> None:
+        """Let all links know which gates are shut now."""
+        self._gatekeeper.follow(shut, self.managers)
+
+    def follow(self, row: Wanted) -> bool:
+        """Bring one link to what is wanted of it; tell whether an operator's wish was followed by that."""
+        keeper = self.keepers.get(row.link_id)
+        if keeper is None:
+            if not row.present and row.applied == row.revision:
+                return False
+            keeper = self._open(row)
+        before = self._seen.get(row.link_id)
+        self._seen[row.link_id] = row
+        self._follow_tokens(keeper, row, before)
+        if before is None or row.demand != before.demand:
+            self._follow_demand(keeper, row)
+        if before is not None and row.reconnect != before.reconnect:
+            keeper.manager.connect_now()
+        if before is not None and row.rotate != before.rotate:
+            keeper.manager.rotate("asked for by an operator")
+        if before is not None and row.repair != before.repair:
+            keeper.compare()
+        if before is not None and row.switch != before.switch:
+            keeper.switch()
+        return row.applied != row.revision
+
+    def _open(self, row: Wanted) -> Keeper:
+        keeper = Keeper(row.link_id, row.user_id, row.subject, self._credentials_of(row), self.parts)
+        self.keepers[row.link_id] = keeper
+        self._gatekeeper.admit(keeper.manager)
+        if self._shared is None and (not row.generation or row.refused):
+            keeper.manager.shut_gate("auth", row.refused or credentials.NO_CREDENTIAL)
+        return keeper
+
+    def _credentials_of(self, row: Wanted) -> Credentials:
+        if self._shared is not None:
+            return self._shared
+        owned = partial(self._owns, row.link_id)
+        vault = credentials.DatabaseVault(row.user_id, self._tokens, owned)
+        return UserCredentials(vault, self._issuer, time.time, self._token_use)
+
+    def _follow_tokens(self, keeper: Keeper, row: Wanted, before: Wanted | None) -> None:
+        if self._shared is not None or before is None:
+            return
+        if (row.generation, row.refused) == (before.generation, before.refused):
+            return
+        if row.refused:
+            keeper.manager.shut_gate("auth", row.refused)
+        else:
+            keeper.manager.auth_changed(row.subject)
+            keeper.manager.start()
+
+    def _follow_demand(self, keeper: Keeper, row: Wanted) -> None:
+        manager = keeper.manager
+        if row.suspended or not row.active:
+            reason = "suspended by an operator" if row.suspended else "the account is not active"
+            manager.suspend(reason)
+            self._idle_since.pop(row.link_id, None)
+        elif row.present:
+            came_back = self._idle_since.pop(row.link_id, None) is not None
+            manager.resume()
+            if came_back or manager.snapshot.state is State.STOPPED:
+                manager.start()
+        elif row.link_id not in self._idle_since:
+            self._idle_since[row.link_id] = time.monotonic()
+            manager.suspend("nobody is watching", self._grace)
+
+    def compare(self, link_id: int) -> None:
+        """Compare what is recorded of a link with a snapshot."""
+        keeper = self.keepers.get(link_id)
+        if keeper is not None:
+            keeper.compare()
+
+    async def forget(self) -> None:
+        """Let go of links that nobody has watched for long: their state is in the database."""
+        now = time.monotonic()
+        idle = [link_id for link_id, since in self._idle_since.items() if now - since > FORGET_AFTER]
+        suspended = [pk for pk in idle if self.keepers[pk].manager.snapshot.state is State.SUSPENDED]
+        await self.let_go(suspended, "nobody is watching")
+
+    async def let_go(self, link_ids: Collection[int], reason: str) -> None:
+        """End these links; their windows open as with any other loss."""
+        await self._shadows.end(link_ids, reason)
+        keepers = [self.keepers.pop(link_id) for link_id in link_ids]
+        for keeper in keepers:
+            self._seen.pop(keeper.link_id, None)
+            self._idle_since.pop(keeper.link_id, None)
+        await asyncio.gather(*(keeper.stop(reason) for keeper in keepers))
