@@ -298,7 +298,8 @@ class Machine(RuleBasedStateMachine):
         refused = trigger is T.AUTH_REJECTED or (trigger is T.DROPPED and status == 401)
         self.rejections += meant and refused
         cause = Cause("connection lost", status=status, retry_after=7.0 if status == 503 else 0.0)
-        self.post(trigger, self.id_of("candidate"), seconds=10.0, final=final, cause=cause)
+        has_cause = trigger in (T.DROPPED, T.AUTH_REJECTED, T.TOKEN_FAILED)
+        self.post(trigger, self.id_of("candidate"), seconds=10.0, final=final, cause=cause if has_cause else None)
 
     @rule(trigger=st.sampled_from(OF_A_SESSION))
     @precondition(lambda self: self.model.draining)
