@@ -42,6 +42,12 @@ SWITCHED = "organisation switched"
 RECONCILE_EVERY = 3 * 3600.0
 """Seconds between comparisons of a link that stays up: they find what was lost although nothing said so."""
 
+REPAIR_RETRY = 30.0
+"""Seconds before a repair is tried again that failed for a reason of ours."""
+
+LATE = {"live": "live only during the comparison"}
+"""What is said of the state of a subscription that missed things."""
+
 SNAPSHOT_RETRY = FullJitter(base=0.5, cap=30.0)
 
 
@@ -94,13 +100,14 @@ class Keeper:
         self.manager.listen(self._changed)
         self._told: tuple[object, ...] = ()
         self._was_open = False
+        self._was_suspect = False
         self._session = 0
         self._settled = False
         self._lost_at: float | None = None
         self._repair: asyncio.Task[None] | None = None
         self._repair_again = False
         self._answered = asyncio.Event()
-        self._left_deaf: set[str] = set()
+        self._covered: dict[str, float | None] = {}
         self._compared_at: int | None = None
         self._reconcile_at: float | None = None
         self._feeds_noted = False
@@ -209,19 +216,23 @@ class Keeper:
     def _changed(self, snapshot: LinkSnapshot) -> None:
         self.state = snapshot.state
         is_open = snapshot.state is State.OPEN
-        if self._was_open and not is_open:
+        replaced = is_open and self._was_open and snapshot.session != self._session
+        lost = self._was_open and not is_open
+        doubtful = replaced and self._was_suspect
+        if lost or doubtful:
             # By now the session is fenced off, but what it heard last is still known.
             self._lost_at = self.manager.heard_at
-        not_live = None if is_open else (self._cause(snapshot), self._began())
-        if self._was_open and not is_open:
             self._settled = False
+        if lost or replaced:
             self._cancel_repair()
-        self._note_state(snapshot, not_live)
+        self._note_state(snapshot, None if is_open and not doubtful else (self._cause(snapshot), self._began()))
         if is_open and snapshot.session != self._session:
             self._note_feeds()
         self._session = snapshot.session
+        self._was_suspect = snapshot.health is Health.SUSPECT
         if is_open and not self._was_open:
             metrics.CONNECTS.labels("open").inc()
+        if replaced or (is_open and not self._was_open):
             self.compare()
         elif snapshot.state is State.BACKOFF and snapshot.last_error is not None:
             metrics.CONNECTS.labels(snapshot.last_error.kind).inc()
@@ -267,6 +278,8 @@ class Keeper:
     def _cause(self, snapshot: LinkSnapshot) -> str:
         if snapshot.reason:
             return snapshot.reason
+        if snapshot.state is State.OPEN:
+            return f"silent until it was replaced: {snapshot.rotated_for}"
         return "not connected yet" if snapshot.connects == 0 else snapshot.state.value
 
     def _began(self) -> int:
@@ -306,13 +319,22 @@ class Keeper:
     # ── Repair ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _run_repair(self) -> None:
+        """Repair until nothing is left to be repaired; a fault of ours costs a while, never the repair."""
         self._repair_again = True
         while self._repair_again:
             self._repair_again = False
             try:
-                await self._repair_once()
-            except (SnapshotUnavailable, NotRecorded) as error:
-                await self._give_up(str(error))
+                await self._repair_or_give_up()
+            except Exception:
+                logger.exception("link %s: the repair failed, and is tried again", self.subject)
+                self._repair_again = True
+                await asyncio.sleep(REPAIR_RETRY)
+
+    async def _repair_or_give_up(self) -> None:
+        try:
+            await self._repair_once()
+        except (SnapshotUnavailable, NotRecorded) as error:
+            await self._give_up(str(error))
 
     async def _repair_once(self) -> None:
         """Compare, let the subscriptions settle, compare again, close the windows of every feed that is live."""
@@ -322,7 +344,9 @@ class Keeper:
             return
         first = self._backfill(await self._fetch(), since=None)
         await self._parts.bridge.note(first)
-        self._connection.want(await self._wanted())
+        if self._connection.want(await self._wanted()):
+            await self._answers()
+        self._covered = self._live()
         await asyncio.sleep(self._parts.settle)
         second = self._backfill(await self._fetch(), since=first.applied_at + 1)
         second.before, second.live_at = first.differences, live_at
@@ -339,11 +363,17 @@ class Keeper:
         wanted = await self._wanted()
         self._connection.want({})
         self._connection.want(wanted)
+        await self._answers()
+        await self._run_repair()
+
+    async def _answers(self) -> None:
+        """Wait until every subscription has its answer, or has had its time for it."""
+        if self.subscriptions.settled:
+            return
         self._answered.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._parts.policy.sync_timeout if wanted else 0):
+            async with asyncio.timeout(self._parts.policy.sync_timeout):
                 await self._answered.wait()
-        await self._run_repair()
 
     async def _wanted(self) -> dict[str, str]:
         """Return what to hear: GraphQL subscriptions are to organisations, and it is recorded which one is active."""
@@ -353,6 +383,7 @@ class Keeper:
 
     async def _give_up(self, note: str) -> None:
         logger.warning("link %s: gap stays unknown: %s", self.subject, note)
+        self._covered = self._live()
         closes = await self._closable()
         await self._parts.bridge.note(CloseUnknown(self.link_id, self.user_id, closes, note, now_us()))
         metrics.GAPS.labels("unknown").inc()
@@ -361,21 +392,28 @@ class Keeper:
     def _end_settling(self) -> None:
         """From now on each feed that falls silent has a window of its own, and so has one that just did.
 
-        One that was deaf when the windows were closed and is live by now has an open one: compare once more.
+        One that is live by now, but was not all the while, has missed things: compare once more.
         """
         self._settled = True
-        if any(s.feed in self._left_deaf and s.status == "live" for s in self._connection.subscriptions):
+        if any(s.status == "live" for s in self._uncovered()):
             self._repair_again = True
         if self._deaf():
             self._note_feeds()
 
     async def _closable(self) -> list[str]:
-        """Return the windows that may close now, after opening one for each feed that is still deaf."""
-        deaf = self._deaf()
-        opened = [(s.feed, s.error or s.status, self._began()) for s in deaf]
-        await self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self._rows(), opened))
-        self._left_deaf = {s.feed for s in deaf}
-        return [gaps.WHOLE_LINK, *(s.feed for s in self.subscriptions if s.feed not in self._left_deaf)]
+        """Return the windows that may close now, after opening one for each feed that was not live all the while."""
+        left = {s.feed: (s.feed, s.error or LATE.get(s.status, s.status), self._began()) for s in self._uncovered()}
+        await self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self._rows(), list(left.values())))
+        return [gaps.WHOLE_LINK, *(s.feed for s in self.subscriptions if s.feed not in left)]
+
+    def _live(self) -> dict[str, float | None]:
+        """Return the feeds that are live, with since when."""
+        return {s.feed: s.live_since for s in self.subscriptions if s.status == "live"}
+
+    def _uncovered(self) -> list[Subscription]:
+        """Return the subscriptions that are not live, or not since before the last comparison."""
+        live = self._live()
+        return [s for s in self.subscriptions if s.feed not in live or self._covered.get(s.feed, 0.0) != live[s.feed]]
 
     def _backfill(self, snapshot: Snapshot, since: int | None) -> Backfill:
         recorder = self._parts.recorder
@@ -411,5 +449,4 @@ class Keeper:
     async def _end_repair(self) -> None:
         self._cancel_repair()
         if self._repair is not None:
-            with suppress(asyncio.CancelledError):
-                await self._repair
+            await asyncio.wait([self._repair])

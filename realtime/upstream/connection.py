@@ -134,9 +134,15 @@ class Connection:
         return life.id == self._using
 
     def data(self, life: _Life, feed: str, payload: str) -> None:
-        """Hand on an event, unless another session brought it already."""
-        if self._overlap is None or self._overlap.first(life.id, feed, payload):
+        """Hand on an event, unless another session brought it already.
+
+        That is asked only while every session hears the feed: what one heard alone is nobody's copy.
+        """
+        if self._overlap is None or not self._is_heard_by_all(feed) or self._overlap.first(life.id, feed, payload):
             self._inlet.data(feed, payload)
+
+    def _is_heard_by_all(self, feed: str) -> bool:
+        return all(life.subscriptions.is_live(feed) for life in self._lives.values())
 
     def _begun(self, life: _Life) -> None:
         self._lives[life.id] = life
@@ -150,9 +156,10 @@ class Connection:
         self._meet()
 
     def _meet(self) -> None:
-        """Begin to compare what is heard, or cease to. What was not heard alike until now may go on twice.
+        """Begin to compare what is heard, or cease to. What only one session has heard by then may go on twice.
 
-        That is harmless, as recording it twice changes nothing; to hold something back would not be.
+        Recording it twice changes nothing where events have a time of their source; where they have none, the
+        comparison that follows each replacement puts right what a late copy put back.
         """
         self._overlap = Overlap(set(self._lives)) if len(self._lives) > 1 else None
 

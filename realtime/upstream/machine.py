@@ -37,7 +37,9 @@ class Happened:
         if self.network is not None:
             manager.network(self.network)
         if self.rerouted:
-            manager.rotate("the way to the network changed")
+            # What went the old way is as doubtful as after a loss of the network.
+            manager.network(False)
+            manager.network(True)
 
 
 NOTHING = Happened()

@@ -17,7 +17,7 @@ from typing import Protocol
 from realtime.upstream.clock import Clock, Handle
 from realtime.upstream.model import Cause, Close, Dial, Event, Health, Model, Publish, Snapshot, Use
 from realtime.upstream.policy import Policy
-from realtime.upstream.states import State, Trigger
+from realtime.upstream.states import Trigger
 from realtime.upstream.step import snapshot, step
 
 logger = logging.getLogger("realtime.upstream")
@@ -147,8 +147,7 @@ class Manager:
 
     def network(self, there: bool) -> None:
         """The machine has, or has no, way out: a hint that makes tries sooner or rarer, and no more than that."""
-        trigger = Trigger.ONLINE if there else Trigger.OFFLINE
-        self.post(Event(trigger, heard=self._heard_by(self.using)))
+        self.post(Event(Trigger.ONLINE if there else Trigger.OFFLINE))
 
     async def stop(self, reason: str = "stopped") -> None:
         """Stop for good, until ``start``; returns when no task, timer or socket of before is left."""
@@ -205,11 +204,7 @@ class Manager:
         task.add_done_callback(lambda done: self._ended(dial.session, done))
 
     def _use(self, session: int) -> None:
-        """A session that replaces an open one has heard all that the other did, and maybe more; any other has not."""
         self.using = session
-        heard = self._heard_by(session)
-        if heard is not None and self._model.state is State.OPEN:
-            self.heard_at = max(heard, self.heard_at or heard)
         self._connector.use(session)
 
     def _close(self, session: int) -> None:

@@ -2,7 +2,8 @@
 
 An AppSync event has no id that both sessions would see, so equal ones are matched by their text and counted: one goes
 on if its session has now heard it more often than any other had. An event that was published twice is heard twice by
-both and goes on twice; one that only a single session heard goes on. The order of arrival does not matter.
+both and goes on twice. The order of arrival does not matter. Counting begins when all sessions hear a feed: what one
+heard before would else be taken for the copy of something new.
 """
 
 from __future__ import annotations

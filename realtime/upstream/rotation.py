@@ -3,7 +3,8 @@
 The reason may be the service's limit on a connection's life, a change of the network's route, a sleep, or an
 operator. The candidate is dialled, accepted and subscribed while the present session goes on; one step then makes it
 the active one, and the old one is heard out. Its failure costs nothing: the present session stays, and the next
-candidate has its time. Only what the present session is itself entitled to ends it.
+candidate has its time. (A worker that learns so from the issuer that a user's tokens are void shuts the gate, and that
+does close the link.)
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ def _accepted(s: Step, event: Event) -> None:
 
 
 def _synced(s: Step, event: Event) -> None:
-    """It hears everything: swap. One that hears less than the present session is no replacement for it."""
-    if not event.final and not s.model.partial:
+    """It hears everything: swap. One that is refused what the present session is not is no replacement for it."""
+    if not event.final and not (s.model.partial and event.text == s.model.reason):
         _discard(s, Cause("incomplete", event.text))
         return
     old, slot = active(s), _candidate(s)
@@ -99,6 +100,7 @@ def _synced(s: Step, event: Event) -> None:
     s.set(active=slot, candidate=None, draining=old, partial=not event.final, health=Health.HEALTHY)
     s.set(rotated_for=s.model.rotating, rotating="", rotation_attempt=0)
     s.set(rotations=s.model.rotations + 1, connects=s.model.connects + 1)
+    s.enter(State.OPEN, "" if event.final else event.text)
     s.effects.append(Use(slot.id))
     s.arm(TimerKind.DRAIN, s.policy.drain, old.id)
     s.arm(TimerKind.HEARTBEAT, min(s.policy.suspect_after, slot.timeout), slot.id)

@@ -217,7 +217,7 @@ def _online(s: Step, event: Event) -> None:
         s.arm_at(TimerKind.COOL, soon)
     elif s.model.state is State.OPEN:
         s.set(health=Health.SUSPECT)
-        rotation.want(s, "the network was away")
+        rotation.want(s, "the network changed")
 
 
 # ── What the session tells that speaks for the link ──────────────────────────────────────────────────────────

@@ -70,6 +70,11 @@ class Subscriptions:
         subscription = self._by_ident.get(ident)
         return subscription.feed if subscription else None
 
+    def is_live(self, feed: str) -> bool:
+        """Tell whether this feed is heard now."""
+        subscription = self._by_feed.get(feed)
+        return subscription is not None and subscription.status == "live"
+
     @property
     def settled(self) -> bool:
         """Whether every feed has its answer: live, or refused until the next session."""

@@ -37,6 +37,7 @@ class Provider:
         self.devices = []
         self.later = None
         self.failures = []
+        self.before_answer = lambda: None
         self.whose = "sub-viewer"
         self.asked = 0
         self.answering = asyncio.Event()
@@ -45,6 +46,7 @@ class Provider:
     async def fetch(self, subject, authorization):
         self.asked += 1
         await self.answering.wait()
+        self.before_answer()
         if self.failures:
             raise self.failures.pop(0)
         body = {
@@ -91,7 +93,7 @@ class Upstream:
         }
         return Parts(**{name: known[name] for name in Parts.__dataclass_fields__})
 
-    def be(self, state, reason="", silent_for=0.0):
+    def be(self, state, reason="", silent_for=0.0, session=1, health=Health.HEALTHY):
         """Publish a state; the last frame was heard ``silent_for`` seconds ago."""
         self.revision += 1
         now = self.clock.monotonic()
@@ -101,7 +103,7 @@ class Upstream:
             state=state,
             reason=reason,
             attempt=0,
-            session=1,
+            session=session,
             since=now,
             next_try_at=None,
             last_error=None,
@@ -109,8 +111,8 @@ class Upstream:
             drops=0,
             rotations=0,
             rotates_at=None,
-            rotated_for="",
-            health=Health.HEALTHY,
+            rotated_for="the machine slept",
+            health=health,
             breaker=Breaker.CLOSED,
         )
         self.keeper._changed(self.manager.snapshot)
@@ -280,6 +282,54 @@ async def test_a_feed_that_falls_silent_while_the_window_closes_is_not_forgotten
     await upstream.until("repaired")
     await upstream.until("open")
     assert await upstream.gaps(outcome="open") == [("roleChanged", "refused", "open")]
+
+
+async def test_a_silent_connection_that_was_replaced_has_a_window_from_its_last_frame_on(upstream, link, database):
+    await upstream.open()
+    upstream.be(State.OPEN, silent_for=100.0, health=Health.SUSPECT)
+    upstream.provider.devices = [{"orgId": "org", "deviceId": "d1", "online": True}]
+    upstream.be(State.OPEN, silent_for=100.0, session=2)
+    await upstream.until("repaired", 2)
+    (window,) = await database.run(lambda: list(Gap.objects.filter(link=link, cause__startswith="silent until")))
+    assert (window.cause, window.outcome) == ("silent until it was replaced: the machine slept", "repaired")
+    assert 95_000_000 < now_us() - window.started_at < 110_000_000
+
+
+@pytest.mark.feature("S4.12")
+async def test_a_connection_that_was_replaced_in_good_health_is_compared_and_has_no_window(upstream):
+    await upstream.open()
+    windows, asked = await upstream.gaps(), upstream.provider.asked
+    upstream.be(State.OPEN, session=2)
+    await asyncio.wait_for(upstream.keeper._repair, DEADLINE)
+    assert (upstream.provider.asked, await upstream.gaps()) == (asked + 2, windows)
+
+
+async def test_a_feed_that_came_while_the_second_snapshot_was_taken_is_compared_once_more(upstream):
+    """The snapshot may be older than the subscription, and what came between them in neither."""
+    upstream.be(State.CONNECTING)
+    upstream.feeds("live")
+    upstream.feeds("retrying", only="roleChanged")
+    upstream.provider.before_answer = lambda: (
+        upstream.provider.asked == 2 and upstream.feeds("live", only="roleChanged")
+    )
+    upstream.be(State.OPEN)
+    await upstream.until("repaired")
+    await upstream.until("nothing-missed")
+    assert ("roleChanged", "live only during the comparison", "nothing-missed") in await upstream.gaps()
+    assert upstream.provider.asked == 4
+
+
+async def test_a_repair_that_fails_for_a_reason_of_ours_is_tried_again(upstream, monkeypatch):
+    monkeypatch.setattr(keeper, "REPAIR_RETRY", 0.01)
+    faults = [ZeroDivisionError("ours"), ZeroDivisionError("ours")]
+
+    def fail():
+        if faults:
+            raise faults.pop()
+
+    upstream.provider.before_answer = fail
+    await upstream.open()
+    assert faults == [] and await upstream.gaps(outcome="open") == []
 
 
 async def test_an_unreadable_payload_has_a_window_that_the_next_comparison_closes(upstream):

@@ -81,8 +81,19 @@ def test_one_that_hears_no_less_than_a_partial_one_is():
     opened = Stepping.into(State.SYNCING, POLICY)
     opened(T.SYNCED, final=False, text="refused: role")
     opened.candidate(*UP)
+    assert opened(T.SYNCED, "candidate", final=False, text="refused: plan") == [Close(2)]
+    opened.fire(T.ROTATION_DUE)
+    for trigger in UP:
+        opened(trigger, "candidate", seconds=300.0)
     opened(T.SYNCED, "candidate", final=False, text="refused: role")
-    assert (opened.session, opened.model.partial) == (2, True)
+    assert (opened.session, opened.model.partial) == (3, True)
+
+
+def test_one_that_hears_more_takes_the_refusal_off_the_page():
+    opened = Stepping.into(State.SYNCING, POLICY)
+    opened(T.SYNCED, final=False, text="refused: role")
+    opened.candidate(*UP, T.SYNCED)
+    assert (opened.model.partial, opened.model.reason) == (False, "")
 
 
 @pytest.mark.parametrize(("far", "state"), [(0, State.CONNECTING), (1, State.CONNECTING), (2, State.AUTHENTICATING)])
@@ -229,6 +240,23 @@ async def test_b51_while_two_sessions_are_open_each_event_goes_on_once(made):
     assert link.transport.sockets[0].closed == 1
     await hear(link, 1, "role", "both")
     assert link.inlet.copies[-1] == ("role", "both")
+
+
+async def test_what_one_session_heard_alone_is_nobodys_copy(made):
+    """The state went on and off again before the other session was live, and is now on anew."""
+    silent = FakeSocket()
+    link = made(None, silent)
+    await link.start()
+    link.manager.rotate("asked for")
+    await settle()
+    await hear(link, 0, "role", "on", "off")
+    silent.arrive(link.wire.ack())
+    await settle()
+    for frame in silent.sent_of("subscribe"):
+        silent.arrive(link.wire.accepted(frame["id"]))
+    await settle()
+    await hear(link, 1, "role", "on")
+    assert [payload for _, payload in link.inlet.copies] == ["on", "off", "on"]
 
 
 async def test_nothing_is_asked_for_on_a_session_that_was_replaced(made):
