@@ -21,9 +21,12 @@ from tests.bench import clone, live, report, worker
 from tests.bench.processes import ROOT
 from tests.bench.systems import SYSTEMS, Fleetlight
 
-PARTS = ("live", "worker", "links", "clone")
+PARTS = ("live", "worker", "links", "outage", "herd", "rotation", "clone")
 CHANGES = 200
 """Changes a second; each is published to five people."""
+
+EVENTS, ROTATING = 1_000, 20.0
+"""Events a second that a link hears while it is rotated, and for how many seconds."""
 
 
 def main() -> None:
@@ -33,6 +36,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="seconds under load in a turn (%(default)s)")
     parser.add_argument("--events", type=int, default=20_000, help="events in a turn of a worker (%(default)s)")
     parser.add_argument("--links", type=int, default=2_000, help="links of one worker (%(default)s)")
+    parser.add_argument("--outage", type=float, default=60, help="seconds without the service (%(default)s)")
+    parser.add_argument("--outage-links", type=int, default=1_000, help="real links that lose it (%(default)s)")
+    parser.add_argument("--herd", type=int, default=10_000, help="links that lose it in virtual time (%(default)s)")
     parser.add_argument("--output", type=Path, default=ROOT / "var" / "bench.json", help="JSON file (%(default)s)")
     given = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="fleetlight-bench-"))
@@ -56,6 +62,15 @@ async def _measure(directory: Path, given: argparse.Namespace) -> dict[str, Any]
     if "links" in parts:
         _say("links that nothing comes over")
         results["links"] = await worker.measure_links(directory, given.links)
+    if "outage" in parts:
+        _say("the return from an outage")
+        results["outage"] = await worker.measure_outage(directory, given.outage_links, given.outage)
+    if "herd" in parts:
+        _say("the return from an outage, in virtual time")
+        results["herd"] = await worker.measure_herd(directory, given.herd, given.outage)
+    if "rotation" in parts:
+        _say("a link that is rotated under load")
+        results["rotation"] = await worker.measure_rotation(directory, EVENTS, ROTATING)
     if "live" in parts:
         _say("from the emulator to the browser")
         results["live"] = await _live(directory, given)

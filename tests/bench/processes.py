@@ -12,7 +12,7 @@ from pathlib import Path
 from realtime import tether
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START_DEADLINE, END_DEADLINE, STOP_DEADLINE = 60.0, 180.0, 10.0
+START_DEADLINE, END_DEADLINE, STOP_DEADLINE = 60.0, 300.0, 10.0
 TICKS = os.sysconf("SC_CLK_TCK")
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 

@@ -12,6 +12,10 @@ AIMS = {
     "reception_of_bare": "≥ 0.09",
     "p99_at_2000_ms": "≤ 40",
     "link_cpu_ms": "≤ 3",
+    "dials_after_outage": "≤ 3",
+    "p99_recovered_s": "≤ 60",
+    "rotation_lost": "0",
+    "rotation_repeated": "0",
     "first_change_s": "≤ 60",
 }
 """What the figures should come to."""
@@ -26,6 +30,10 @@ def table(results: dict[str, Any]) -> str:
         lines += ["", *_worker(results["worker"])]
     if "links" in results:
         lines += ["", *_links(results["links"])]
+    if "outage" in results or "herd" in results:
+        lines += ["", *_outages(results)]
+    if "rotation" in results:
+        lines += ["", *_rotation(results["rotation"])]
     if "clone" in results:
         lines += ["", *_clone(results["clone"])]
     lines += ["", *_aims(results["ratios"])]
@@ -48,6 +56,10 @@ def ratios(results: dict[str, Any]) -> dict[str, float]:
         found["reception_of_bare"] = _rate(worker["sockets: ours"]) / _rate(worker["sockets: bare"])
     if links := results.get("links"):
         found["link_cpu_ms"] = links["ours"]["cpu_ms"]
+    if outage := results.get("outage"):
+        found |= {"dials_after_outage": outage["dials"], "p99_recovered_s": outage["p99"]}
+    if rotation := results.get("rotation"):
+        found |= {"rotation_lost": rotation["lost"], "rotation_repeated": rotation["repeated"]}
     if clone := results.get("clone"):
         found["first_change_s"] = clone["first_change"]
     return {name: round(value, 3) for name, value in found.items()}
@@ -87,6 +99,25 @@ def _links(runs: dict[str, dict[str, float]]) -> Iterator[str]:
             f"  {name:<14} {run['cpu_ms']:>6.1f} ms CPU to set one up {run['kb']:>6.0f} kB each"
             f" {run['process_mb']:>6.0f} MB in all {100 * run['idle']:>6.1f} % of a core while idle"
         )
+
+
+def _outages(results: dict[str, Any]) -> Iterator[str]:
+    yield "Links that lost the service together, from when it is back and admits 200 upgrades a second"
+    runs = {"one worker": results["outage"]} if "outage" in results else {}
+    if herd := results.get("herd"):
+        runs |= {"simulated, at one rate": herd["together"], "simulated, each worker by itself": herd["apart"]}
+    for name, run in runs.items():
+        yield (
+            f"  {name:<34} {run['links']:>6} links {run['dials']:>5.2f} dials each,"
+            f" back after p50 {run['p50']} s, p99 {run['p99']} s, last {run['last']} s"
+        )
+
+
+def _rotation(run: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"One link, rotated {run['rotations']} times within {run['events']} events: lost {run['lost']},"
+        f" repeated {run['repeated']}, states {', '.join(run['states'])}"
+    )
 
 
 def _worker(runs: dict[str, dict[str, float]]) -> Iterator[str]:

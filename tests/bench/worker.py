@@ -1,4 +1,4 @@
-"""Runs the contestants of `recording`, `reception`, `links` and `outage`, each in a process of its own, in turns."""
+"""Runs the contestants of the worker, its links and its outages, each in a process of its own, in turns."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from project.state import socket_path
 from realtime import embedded_valkey
@@ -46,42 +47,50 @@ async def measure_links(directory: Path, count: int) -> dict[str, dict[str, floa
 
 async def measure_outage(directory: Path, count: int, seconds: float) -> dict[str, float]:
     """Return how the links of one worker come back from an outage of so many seconds."""
-    upstream = await _upstream("tests.bench.failing", str(count), str(seconds))
-    try:
+    async with _upstream("tests.bench.failing", str(count), str(seconds)) as (upstream, port):
         async with _surroundings(directory / "outage") as environment:
-            port = json.loads(upstream.lines[0])["port"]
-            command = python("-m", "tests.bench.outage", str(port), str(count))
+            command = python("-m", "tests.bench.outage", port, str(count))
             worker = await Process.start("outage", pinned({CORE}, command), environment)
             try:
-                async with asyncio.timeout(OUTAGE_DEADLINE + 2 * seconds):
-                    told = await upstream.line('{"outage"')
+                async with asyncio.timeout(OUTAGE_DEADLINE + seconds):
+                    figures: dict[str, float] = json.loads(await upstream.line('{"outage"'))["outage"]
+                    return figures
             finally:
                 await worker.stop()
+
+
+async def measure_herd(directory: Path, count: int, seconds: float) -> dict[str, Any]:
+    """Return how so many links come back in virtual time: at one rate, and each worker by itself."""
+    return await _alone(directory / "herd", ["tests.bench.herd", str(count), str(seconds), "1"])
+
+
+async def measure_rotation(directory: Path, per_second: int, seconds: float) -> dict[str, Any]:
+    """Return what came through a link that was rotated for so many seconds."""
+    async with _upstream("tests.bench.ticker", str(per_second)) as (_, port):
+        return await _alone(directory / "rotation", ["tests.bench.rotation", port, str(seconds)])
+
+
+async def _from_fountain(where: Path, module: list[str], connections: int, count: int) -> dict[str, Any]:
+    async with _upstream("tests.bench.fountain", str(connections), str(count)) as (_, port):
+        return await _alone(where, [*module, port, str(connections), str(count)])
+
+
+@asynccontextmanager
+async def _upstream(module: str, *arguments: str) -> AsyncIterator[tuple[Process, str]]:
+    """Run what plays the service, beside the contestant's core; lend it and its port."""
+    command = pinned(OTHER_CORES, python("-m", module, *arguments))
+    upstream = await Process.start(module, command, {}, ready='{"port"')
+    try:
+        yield upstream, str(json.loads(upstream.lines[0])["port"])
     finally:
         await upstream.stop()
-    figures: dict[str, float] = json.loads(told)["outage"]
-    return figures
 
 
-async def _from_fountain(where: Path, module: list[str], connections: int, count: int) -> dict[str, float]:
-    fountain = await _upstream("tests.bench.fountain", str(connections), str(count))
-    try:
-        port = json.loads(fountain.lines[0])["port"]
-        return await _alone(where, [*module, str(port), str(connections), str(count)])
-    finally:
-        await fountain.stop()
-
-
-async def _upstream(module: str, *arguments: str) -> Process:
-    """Start what plays the service, beside the contestant's core; its first line tells its port."""
-    return await Process.start(module, pinned(OTHER_CORES, python("-m", module, *arguments)), {}, ready='{"port"')
-
-
-async def _alone(where: Path, module: list[str]) -> dict[str, float]:
+async def _alone(where: Path, module: list[str]) -> dict[str, Any]:
     """Run a contestant on its own core; return what it printed."""
     async with _surroundings(where) as environment:
         contestant = await Process.start(module[0], pinned({CORE}, python("-m", *module)), environment)
-        result: dict[str, float] = json.loads((await contestant.end())[-1])
+        result: dict[str, Any] = json.loads((await contestant.end())[-1])
         return result
 
 
