@@ -20,8 +20,9 @@ from typing import Any
 from tests.bench import clone, live, report, worker
 from tests.bench.processes import ROOT
 from tests.bench.systems import SYSTEMS, Fleetlight
+from tests.on_postgres import absent
 
-PARTS = ("live", "worker", "links", "outage", "herd", "rotation", "clone")
+PARTS = ("live", "worker", "postgres", "links", "outage", "herd", "rotation", "clone")
 CHANGES = 200
 """Changes a second; each is published to five people."""
 
@@ -59,6 +60,11 @@ async def _measure(directory: Path, given: argparse.Namespace) -> dict[str, Any]
     if "worker" in parts:
         _say("the worker, from memory and from sockets")
         results["worker"] = await worker.measure(directory, given.turns, given.events)
+    if "postgres" in parts and (missing := absent()):
+        _say(f"nothing on PostgreSQL: {missing}")
+    elif "postgres" in parts:
+        _say("the worker on PostgreSQL")
+        results["postgres"] = await worker.measure_postgres(directory, given.turns, given.events)
     if "links" in parts:
         _say("links that nothing comes over")
         results["links"] = await worker.measure_links(directory, given.links)

@@ -18,6 +18,7 @@ from realtime import embedded_valkey
 from tests.bench.processes import Process, pinned, python
 from tests.bench.recording import CORE, OTHER_CORES
 from tests.bench.systems import settings
+from tests.on_postgres import cluster
 
 CONNECTIONS = 20
 OUTAGE_DEADLINE = 300.0
@@ -34,6 +35,17 @@ async def measure(directory: Path, turns: int, count: int) -> dict[str, dict[str
             where = directory / f"reception-{name}-{turn}"
             module = ["tests.bench.reception", name]
             runs[f"sockets: {name}"].append(await _from_fountain(where, module, CONNECTIONS, count))
+    return {name: _middle(found) for name, found in runs.items()}
+
+
+async def measure_postgres(directory: Path, turns: int, count: int) -> dict[str, dict[str, float]]:
+    """As ``measure``, from memory, on a PostgreSQL of its own for each run; it does not wait for its disk."""
+    runs: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for turn in range(turns):
+        for name in ("ours", "orm"):
+            where, module = directory / f"postgres-{name}-{turn}", ["tests.bench.recording", name, str(count)]
+            with cluster() as address:
+                runs[f"postgres: {name}"].append(await _alone(where, module, DATABASE_URL=address))
     return {name: _middle(found) for name, found in runs.items()}
 
 
@@ -86,10 +98,11 @@ async def _upstream(module: str, *arguments: str) -> AsyncIterator[tuple[Process
         await upstream.stop()
 
 
-async def _alone(where: Path, module: list[str]) -> dict[str, Any]:
-    """Run a contestant on its own core; return what it printed."""
+async def _alone(where: Path, module: list[str], **more: str) -> dict[str, Any]:
+    """Run a contestant on its own core, with ``more`` in its environment; return what it printed."""
     async with _surroundings(where) as environment:
-        contestant = await Process.start(module[0], pinned({CORE}, python("-m", *module)), environment)
+        command = pinned({CORE}, python("-m", *module))
+        contestant = await Process.start(module[0], command, {**environment, **more})
         result: dict[str, Any] = json.loads((await contestant.end())[-1])
         return result
 
