@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 
 from realtime.upstream.states import TABLE, State
 
-WIDTH, HEIGHT = 1000, 430
+WIDTH, HEIGHT = 1000, 470
 NODE_WIDTH, NODE_HEIGHT = 136, 40
 BEND = 0.14  # how far a line bows out, by its length: long ones clear the nodes between, and the way back its way
 
