@@ -206,9 +206,10 @@ class Bridge:
             return
         item = batch[0]
         logger.error("can't record %s", type(item).__name__, exc_info=error)
-        if isinstance(item, RawCopy):
-            spoiled = item._replace(spoiled=f"{type(error).__name__}: {error}")
-            self._committed([spoiled], await self._persist([spoiled]))
+        if isinstance(item, RawCopy) and item.spoiled:
+            self._ask_snapshot(item.link_id)  # it can't even be kept; what it told is in the snapshot
+        elif isinstance(item, RawCopy):
+            await self._write([item._replace(spoiled=f"{type(error).__name__}: {error}")])
         elif not item.done.done():
             item.done.set_exception(NotRecorded(f"{type(error).__name__}: {error}"))
 

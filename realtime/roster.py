@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -18,10 +19,19 @@ from realtime.upstream.credentials import Credentials, UserCredentials
 from realtime.upstream.http import TokenIssuer
 from realtime.upstream.manager import Manager
 from realtime.upstream.states import State
+from realtime.upstream.verbs import AUTH_GATE
 from realtime.wanted import Wanted
 
 FORGET_AFTER = 600.0
-"""Seconds after which a suspended link's keeper is let go."""
+"""Seconds after which the keeper of a link is let go that nobody watches and that rests."""
+
+RESTING = frozenset({State.SUSPENDED, State.STOPPED, State.FAILED})
+
+ASK_AGAIN_AFTER = 300.0
+"""Seconds after which credentials that all links share are tried again although they were refused: no sign-in of
+anybody will change them, but whoever is asked about them may have been wrong."""
+
+logger = logging.getLogger("realtime.worker")
 
 
 class Roster:
@@ -88,6 +98,8 @@ class Roster:
         if before is None or row.demand != before.demand:
             self._follow_demand(keeper, row)
         if before is not None and row.reconnect != before.reconnect:
+            if self._shared is not None:
+                keeper.manager.auth_changed(keeper.subject)
             keeper.manager.connect_now()
         if before is not None and row.rotate != before.rotate:
             keeper.manager.rotate("asked for by an operator")
@@ -148,8 +160,18 @@ class Roster:
         """Let go of links that nobody has watched for long: their state is in the database."""
         now = time.monotonic()
         idle = [link_id for link_id, since in self._idle_since.items() if now - since > FORGET_AFTER]
-        suspended = [pk for pk in idle if self.keepers[pk].manager.snapshot.state is State.SUSPENDED]
-        await self.let_go(suspended, "nobody is watching")
+        resting = [pk for pk in idle if self.keepers[pk].manager.snapshot.state in RESTING]
+        await self.let_go(resting, "nobody is watching")
+
+    def ask_again(self) -> None:
+        """Let links try again whose shared credentials were refused a while ago."""
+        if self._shared is None:
+            return
+        now = self.parts.clock.monotonic()
+        for keeper in self.keepers.values():
+            snapshot = keeper.manager.snapshot
+            if AUTH_GATE in snapshot.waiting_for and now - snapshot.since >= ASK_AGAIN_AFTER:
+                keeper.manager.auth_changed(keeper.subject)
 
     async def let_go(self, link_ids: Collection[int], reason: str) -> None:
         """End these links; their windows open as with any other loss."""
@@ -158,4 +180,7 @@ class Roster:
         for keeper in keepers:
             self._seen.pop(keeper.link_id, None)
             self._idle_since.pop(keeper.link_id, None)
-        await asyncio.gather(*(keeper.stop(reason) for keeper in keepers))
+        ended = await asyncio.gather(*(keeper.stop(reason) for keeper in keepers), return_exceptions=True)
+        for keeper, fault in zip(keepers, ended, strict=True):
+            if isinstance(fault, BaseException):
+                logger.error("link %s did not end as it should", keeper.subject, exc_info=fault)

@@ -231,13 +231,13 @@ class Worker:
         except DatabaseError as error:
             logger.warning("can't see what is wanted: %s", error)
             return
-        applied = []
-        for row in links:
-            if self._roster.follow(row):
-                applied.append((row.link_id, row.revision))
-        if applied:
+        applied = [(row.link_id, row.revision) for row in links if self._roster.follow(row)]
+        try:
             await self._database.run(self._note_applied, applied)
+        except DatabaseError as error:
+            logger.warning("can't note which wishes were followed, so they will be met again: %s", error)
         await self._roster.forget()
+        self._roster.ask_again()
         await self._hand_over(surplus)
         await self._shadows.follow(self.keepers, self._roster.parts, self._upstream)
 
@@ -259,6 +259,8 @@ class Worker:
         return links + self._roster.left_by(present, found)
 
     def _note_applied(self, applied: Sequence[tuple[int, int]]) -> None:
+        if not applied:
+            return
         with transaction.atomic():
             owned = self._leases.owned(link_id for link_id, _ in applied)
             wanted.note_applied((link_id, revision) for link_id, revision in applied if link_id in owned)

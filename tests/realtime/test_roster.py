@@ -1,0 +1,79 @@
+"""The links that a worker keeps, as far as no database is needed: whom it asks again, and whom it lets go."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from realtime import roster
+from realtime.roster import ASK_AGAIN_AFTER, FORGET_AFTER, Roster
+from realtime.upstream.states import State
+from tests.fakes import ManualClock
+
+
+class Shadows:
+    managers = ()
+
+    async def end(self, link_ids, reason):
+        pass
+
+
+class Kept:
+    """A keeper in some state, since now; ``told`` is what it was told."""
+
+    def __init__(self, clock, state, waiting_for=(), fault=None):
+        self.link_id, self.subject, self.told, self.fault = 1, "sub-1", [], fault
+        snapshot = SimpleNamespace(state=state, waiting_for=frozenset(waiting_for), since=clock.monotonic())
+        self.manager = SimpleNamespace(snapshot=snapshot, auth_changed=self.told.append)
+
+    async def stop(self, reason):
+        self.told.append(reason)
+        if self.fault:
+            raise self.fault
+
+
+@pytest.fixture
+def made():
+    def make(shared=None, **kept):
+        clock = ManualClock()
+        made = Roster(SimpleNamespace(clock=clock), Shadows(), shared, None, None, lambda link_id: True, "access", 30.0)
+        return made, clock
+
+    return make
+
+
+async def test_shared_credentials_that_were_refused_are_tried_again_after_a_while(made):
+    links, clock = made(shared="key")
+    links.keepers[1] = refused = Kept(clock, State.WAITING, {"auth"})
+    links.keepers[2] = other = Kept(clock, State.WAITING, {"maintenance"})
+    links.ask_again()
+    await clock.advance(ASK_AGAIN_AFTER)
+    assert refused.told == []
+    links.ask_again()
+    assert (refused.told, other.told) == (["sub-1"], [])
+
+
+async def test_a_users_own_credentials_wait_for_the_user(made):
+    links, clock = made()
+    links.keepers[1] = refused = Kept(clock, State.WAITING, {"auth"})
+    await clock.advance(ASK_AGAIN_AFTER * 2)
+    links.ask_again()
+    assert refused.told == []
+
+
+async def test_one_that_fails_to_end_keeps_no_other_from_ending(made, caplog):
+    links, clock = made()
+    kept = [Kept(clock, State.OPEN, fault=fault) for fault in (None, ZeroDivisionError("ours"), None)]
+    links.keepers.update(enumerate(kept))
+    await links.let_go([0, 1, 2], "the worker stopped")
+    assert [keeper.told for keeper in kept] == [["the worker stopped"]] * 3
+    assert links.keepers == {} and "did not end as it should" in caplog.text
+
+
+@pytest.mark.parametrize("state", [State.SUSPENDED, State.STOPPED, State.FAILED, State.OPEN])
+async def test_what_rests_and_is_not_watched_for_long_is_let_go(made, monkeypatch, state):
+    links, clock = made()
+    links.keepers[1] = Kept(clock, state)
+    links._idle_since[1] = 0.0
+    monkeypatch.setattr(roster.time, "monotonic", lambda: FORGET_AFTER + 1.0)
+    await links.forget()
+    assert bool(links.keepers) is (state is State.OPEN)
