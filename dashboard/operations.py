@@ -63,6 +63,14 @@ class LinkAdmin(Record):
     def reconnect(self, request: HttpRequest, links: QuerySet[Link]) -> None:
         self._operate(request, "reconnect", links)
 
+    @admin.action(description="Replace the connection, without a gap", permissions=["operate"])
+    def rotate(self, request: HttpRequest, links: QuerySet[Link]) -> None:
+        self._operate(request, "rotate", links)
+
+    @admin.action(description="Compare with a snapshot", permissions=["operate"])
+    def repair(self, request: HttpRequest, links: QuerySet[Link]) -> None:
+        self._operate(request, "repair", links)
+
     @admin.action(description="Suspend", permissions=["operate"])
     def suspend(self, request: HttpRequest, links: QuerySet[Link]) -> None:
         self._operate(request, "suspend", links)
