@@ -137,7 +137,7 @@ class Backfill:
         recording = self.recorder.reconcile(self.user_id, self.snapshot, self._since(now), now)
         self.differences = self.before + len(recording.drafts)
         if self.closes is not None:
-            gaps.close(
+            closed = gaps.close(
                 self.link_id,
                 self.closes,
                 differences=self.differences,
@@ -147,7 +147,8 @@ class Backfill:
                 now=now,
             )
             _mark_live(self.link_id, self.closes, now)
-            recording.links.add(self.link_id)
+            if closed:
+                recording.links.add(self.link_id)
         return recording
 
     def _since(self, now: int) -> int:
