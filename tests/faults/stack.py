@@ -288,7 +288,9 @@ class Heard:
         event = json.loads(record["event"])
         if "timestamp" in event:
             moment = datetime.fromisoformat(event["timestamp"])
-            return round((moment - EPOCH).total_seconds() * 1_000_000) in self._times
+            if round((moment - EPOCH).total_seconds() * 1_000_000) in self._times:
+                return True
+        # What came over GraphQL has no time of its source either.
         name = next(event[name] for name in ("archiveId", "deviceId", "userId", "orgId") if name in event)
         return any(
             key.endswith(f"/{name}") and 0 <= received - record["us"] < WITHIN for key, received in self._unstamped
