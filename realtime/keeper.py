@@ -30,8 +30,9 @@ from realtime.upstream.model import Health
 from realtime.upstream.model import Snapshot as LinkSnapshot
 from realtime.upstream.permits import Permits
 from realtime.upstream.policy import FullJitter, Policy
+from realtime.upstream.shards import Shards
 from realtime.upstream.states import State
-from realtime.upstream.subscriptions import Subscription, Subscriptions
+from realtime.upstream.subscriptions import Subscription
 from realtime.upstream.transport import Transport
 
 logger = logging.getLogger("realtime.keeper")
@@ -92,7 +93,7 @@ class Keeper:
         self._credentials = credentials
         self._parts = parts
         self._is_wide = parts.endpoint.dialect == "graphql"
-        wanted = Subscriptions({} if self._is_wide else feeds.channels(parts.root, subject), parts.rng)
+        wanted = Shards({} if self._is_wide else feeds.channels(parts.root, subject), parts.rng)
         self._connection = Connection(
             parts.endpoint, credentials, parts.transport, wanted, self, parts.clock, parts.permits
         )
@@ -111,6 +112,7 @@ class Keeper:
         self._compared_at: int | None = None
         self._reconcile_at: float | None = None
         self._feeds_noted = False
+        self._opening: asyncio.Future[None] | None = None
         self._received = 0
         self._proven: float | None = None
         self.state = State.STOPPED
@@ -177,8 +179,11 @@ class Keeper:
     def proof(self) -> tuple[int, int, int] | None:
         """Return (link id, up to when it is proven to be recorded in full, copies received since the last proof).
 
-        None while nothing was heard since the last one: then that one still says all that is known.
+        None while nothing was heard since the last one: then that one still says all that is known. None also while
+        feeds' windows are being opened, which begin long before now: a worker that died between would leave none.
         """
+        if self._feeds_noted or (self._opening is not None and not self._opening.done()):
+            return None
         heard = self.manager.heard_at
         if heard == self._proven and not self._received:
             return None
@@ -196,7 +201,7 @@ class Keeper:
         return self._credentials
 
     @property
-    def subscriptions(self) -> Subscriptions:
+    def subscriptions(self) -> Shards:
         """What the link is to hear, and how far it is."""
         return self._connection.subscriptions
 
@@ -296,8 +301,14 @@ class Keeper:
     def _note_feeds(self) -> None:
         self._feeds_noted = False
         deaf = self._deaf() if self._settled else []
-        opened = [(s.feed, s.error or s.status, now_us() - gaps.MARGIN) for s in deaf]
-        self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self._rows(), opened))
+        opened = [(s.feed, s.error or s.status, self._fell_silent(s) - gaps.MARGIN) for s in deaf]
+        noted = self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self._rows(), opened))
+        if opened:
+            self._opening = noted
+
+    def _fell_silent(self, subscription: Subscription) -> int:
+        """Return since when a feed is not provably live: a lost connection is noticed long after its last frame."""
+        return now_us() if subscription.deaf_since is None else self._wall_us(subscription.deaf_since)
 
     def _rows(self) -> list[dict[str, Any]]:
         """Return the subscriptions as the pages show them."""

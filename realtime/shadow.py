@@ -29,8 +29,9 @@ from realtime.upstream import endpoints
 from realtime.upstream.clock import Clock
 from realtime.upstream.connection import Connection
 from realtime.upstream.manager import Manager
+from realtime.upstream.shards import Shards
 from realtime.upstream.states import State
-from realtime.upstream.subscriptions import Subscription, Subscriptions
+from realtime.upstream.subscriptions import Subscription
 
 logger = logging.getLogger("realtime.shadow")
 
@@ -54,7 +55,7 @@ class Line(Protocol):
     """Where one side listens; a session that takes over has subscriptions of its own."""
 
     @property
-    def subscriptions(self) -> Subscriptions:
+    def subscriptions(self) -> Shards:
         """What is listened to now, and how far each of it is."""
 
 
@@ -133,7 +134,7 @@ class Shadow:
         self._visible = visible
         self._comparer = Comparer(wish.window, results)
         wide = endpoint.dialect == "graphql"
-        subscriptions = Subscriptions({} if wide else feeds.channels(parts.root, keeper.subject), parts.rng)
+        subscriptions = Shards({} if wide else feeds.channels(parts.root, keeper.subject), parts.rng)
         self._heard = Ear(endpoint.dialect, self._comparer, parts.clock)
         self._connection = Connection(
             endpoint, keeper.credentials, parts.transport, subscriptions, self._heard, parts.clock, parts.permits

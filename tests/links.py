@@ -7,7 +7,7 @@ from realtime.upstream.connection import Connection
 from realtime.upstream.manager import Manager
 from realtime.upstream.permits import LocalRate, Permits
 from realtime.upstream.policy import Fixed, Policy
-from realtime.upstream.subscriptions import Subscriptions
+from realtime.upstream.shards import CAPACITY, Shards
 from tests.fakes import FakeCredentials, ManualClock, RecordingInlet, ScriptedTransport, settle
 from tests.realtime.emulator.client import eventually
 from tests.wire import EVENTS
@@ -16,9 +16,21 @@ FEEDS = ("presence", "archive", "role")
 
 
 class Link:
-    """One link with its fakes. It backs off for five seconds, each time, unless a policy is given."""
+    """One link with its fakes. It backs off for five seconds, each time, unless a policy is given.
 
-    def __init__(self, transport=None, credentials=None, policy=None, feeds=FEEDS, wire=EVENTS, host="localhost:4000"):
+    ``capacity`` is how many subscriptions it puts on a connection.
+    """
+
+    def __init__(
+        self,
+        transport=None,
+        credentials=None,
+        policy=None,
+        feeds=FEEDS,
+        wire=EVENTS,
+        host="localhost:4000",
+        capacity=CAPACITY,
+    ):
         self.wire = wire
         self.clock = ManualClock()
         self.transport = transport or ScriptedTransport()
@@ -29,7 +41,7 @@ class Link:
             derive(f"http://{host}", dialect=wire.dialect),
             self.credentials,
             self.transport,
-            Subscriptions(self.targets, Random(1)),
+            Shards(self.targets, Random(1), capacity),
             self.inlet,
             self.clock,
             Permits(LocalRate(self.clock), self.clock),

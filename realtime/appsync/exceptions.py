@@ -68,6 +68,10 @@ class Throttled(RemoteError):
     retryable = True
 
 
+class MaxSubscriptionsReached(Throttled):
+    """The connection holds as many subscriptions as the service lets it."""
+
+
 class BadRequest(RemoteError):
     pass
 
@@ -123,12 +127,8 @@ CLOCK_MESSAGES = ("Signature expired", "Signature not yet current")
 reference_sigv-troubleshooting.html"""
 
 CLOCK_HINT = "set this machine's clock: AWS takes a signature for five minutes"
-THROTTLE_KINDS = (
-    "LimitExceededError",
-    "MaxSubscriptionsReachedError",
-    "MaxSubscriptionsReachedException",
-    "TooManyRequestsException",
-)
+MAX_SUBSCRIPTIONS_KINDS = ("MaxSubscriptionsReachedError", "MaxSubscriptionsReachedException")
+THROTTLE_KINDS = ("LimitExceededError", "TooManyRequestsException")
 REQUEST_KINDS = (
     "BadRequestException",
     "InvalidInputError",
@@ -156,6 +156,8 @@ def from_wire(errors: tuple[WireError, ...], scope: Scope) -> RemoteError:
 def _class_of(kind: str, code: int | None, message: str) -> type[RemoteError]:
     if kind in AUTH_KINDS or code in (401, 403) or "Token expired" in message or "Token has expired" in message:
         return AuthRejected
+    if kind in MAX_SUBSCRIPTIONS_KINDS:
+        return MaxSubscriptionsReached
     if kind in THROTTLE_KINDS or code == 429:
         return Throttled
     if kind in REQUEST_KINDS or code in (400, 404, 413):

@@ -48,3 +48,13 @@ async def timeout(clock: Clock, seconds: float) -> AsyncIterator[None]:
             yield
         finally:
             handle.cancel()
+
+
+async def sleep(clock: Clock, seconds: float) -> None:
+    """As ``asyncio.sleep``, by this clock."""
+    woken = asyncio.Event()
+    handle = clock.call_at(clock.monotonic() + seconds, woken.set)
+    try:
+        await woken.wait()
+    finally:
+        handle.cancel()

@@ -1,47 +1,42 @@
-"""One session on one socket, from token to end: the joint between the sans-I/O session and the manager.
+"""The sessions of a link, each from token to end, as its manager asks for them.
 
 Of the sessions of a link one speaks for it. While a second one is open, because it is to replace the first or was
-replaced by it, both are heard and each event goes on once.
+replaced by it, both are heard and each event goes on once. A session is one connection, and further ones only for what
+one is not let hold; these hear other feeds, so nothing comes twice by them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
 from typing import Protocol
 
-from realtime.appsync.auth import Authorization
 from realtime.appsync.endpoint import Dialect, Endpoint
 from realtime.appsync.events_session import EventsSession
-from realtime.appsync.exceptions import AuthRejected, Throttled
+from realtime.appsync.exceptions import AuthRejected, RemoteError, Throttled
 from realtime.appsync.graphql_session import GraphQLSession
-from realtime.appsync.session import (
-    Accepted,
-    Carrier,
-    Data,
-    Rejected,
-    Session,
-    SessionEvent,
-    SubscriptionChanged,
-    Trouble,
-)
-from realtime.appsync.states import SessionState
-from realtime.upstream.clock import Clock, Handle, timeout
+from realtime.appsync.session import Carrier, Session
+from realtime.upstream.clock import Clock, sleep, timeout
 from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
+from realtime.upstream.failures import UNAUTHORIZED
+from realtime.upstream.line import Line, Opened
 from realtime.upstream.manager import Sink
 from realtime.upstream.model import Cause, Dial
 from realtime.upstream.overlap import Overlap
 from realtime.upstream.permits import Permits
+from realtime.upstream.shards import Shards
 from realtime.upstream.states import Trigger
-from realtime.upstream.subscriptions import Subscription, Subscriptions
-from realtime.upstream.transport import Socket, Transport, TransportError
+from realtime.upstream.subscriptions import RETRY, STABLE_AFTER, Subscription, Subscriptions
+from realtime.upstream.transport import Transport, TransportError
 
 logger = logging.getLogger("realtime.upstream")
 
-TOKEN_TIMEOUT = 10.0
-"""Seconds that a new token may take while a session is open; at a connect the policy's own time-out counts."""
+OPEN_TIMEOUT = 60.0
+"""Seconds that a further connection may take for its token, its turn to dial and the upgrade."""
+
+ACCEPT_TIMEOUT = 10.0
+"""Seconds from then until the service has to accept it."""
 
 SESSIONS: dict[Dialect, type[Session]] = {"events": EventsSession, "graphql": GraphQLSession}
 
@@ -70,7 +65,7 @@ class Connection:
         endpoint: Endpoint,
         credentials: Credentials,
         transport: Transport,
-        subscriptions: Subscriptions,
+        subscriptions: Shards,
         inlet: Inlet,
         clock: Clock,
         permits: Permits,
@@ -103,16 +98,12 @@ class Connection:
                 life.retire()
         self._using = session
         if session in self._lives:
-            self.subscriptions = self._lives[session].subscriptions
+            self.subscriptions = self._lives[session].shards
 
     async def run(self, dial: Dial, sink: Sink) -> None:
         """As Connector.run."""
         try:
-            authorization = await self._credentials.get(refresh=dial.refresh)
-            session = SESSIONS[self._endpoint.dialect](self._endpoint, carrier=self._carrier)
-            async with self._permits.turn():
-                sink.post(Trigger.PERMITTED)
-                socket = await self._transport.open(session.opening(authorization))
+            opened = await self.open(dial.refresh, lambda: sink.post(Trigger.PERMITTED))
         except TokenRefused as error:
             sink.post(Trigger.TOKEN_FAILED, cause=Cause("token", str(error)), final=True)
         except TokenUnavailable as error:
@@ -120,12 +111,24 @@ class Connection:
         except TransportError as error:
             sink.post(Trigger.DROPPED, cause=_cause(error))
         else:
-            life = _Life(self, session, socket, sink, authorization)
+            life = _Life(self, sink)
             self._begun(life)
             try:
-                await life.run()
+                await life.run(opened)
             finally:
                 self._ended(life)
+
+    async def open(self, refresh: bool, permitted: Callable[[], None] = lambda: None) -> Opened:
+        """Fetch the token and dial; ``permitted`` is called between, when it is our turn to.
+
+        Raises TokenRefused, TokenUnavailable and TransportError.
+        """
+        authorization = await self._credentials.get(refresh=refresh)
+        session = SESSIONS[self._endpoint.dialect](self._endpoint, carrier=self._carrier)
+        async with self._permits.turn():
+            permitted()
+            socket = await self._transport.open(session.opening(authorization))
+        return Opened(socket, session, authorization)
 
     # ── The lives of its sessions ────────────────────────────────────────────────────────────────────────────
 
@@ -148,7 +151,7 @@ class Connection:
         self._lives[life.id] = life
         self._meet()
         if self.is_used(life):
-            self.subscriptions = life.subscriptions
+            self.subscriptions = life.shards
 
     def _ended(self, life: _Life) -> None:
         """Its socket is closed by now, and the next session may long have begun."""
@@ -165,226 +168,215 @@ class Connection:
 
 
 class _Life:
-    """The time in which a socket is open. Its end is told last, when no task, timer or socket of it is left."""
+    """The time in which a session is open: its first connection, and those that hold what does not fit on it.
 
-    def __init__(
-        self,
-        connection: Connection,
-        session: Session,
-        socket: Socket,
-        sink: Sink,
-        authorization: Authorization,
-    ) -> None:
+    To its manager the session is its first connection. It has been silent as long as any of them has, as what it
+    heard last proves that nothing is missing. One of the others that is lost is deaf for itself, and is dialled again.
+    """
+
+    def __init__(self, connection: Connection, sink: Sink) -> None:
         self.id = sink.session
-        self.subscriptions = connection.subscriptions.successor()
+        self.shards = connection.subscriptions.successor()
         self._connection = connection
-        self._credentials = connection._credentials
         self._inlet = connection._inlet
         self._clock = connection._clock
-        self._session = session
-        self._socket = socket
         self._sink = sink
-        self._authorization = authorization
-        self._outgoing: asyncio.Queue[str] = asyncio.Queue()
+        self._lines: dict[Subscriptions, Line] = {}
+        self._overflow: dict[Subscriptions, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._timer: Handle | None = None
-        self._timer_at: float | None = None
-        self._renewing = False
-        self._announced: list[str] | None = None
+        self._readers_held_up = 0
+        self._announced: str | None = None
         self._retired = False
 
     def follow(self, wanted: dict[str, str]) -> None:
-        """Bring an open session to what is wanted now; one that is not accepted yet asks for it then."""
-        self.subscriptions.want(wanted)
-        if self._session.state is SessionState.OPEN and not self._retired:
-            self.subscriptions.follow(self._session, self._authorization, self._clock.monotonic())
-            self._announce()
-            self._flush()
+        """Bring what is open to what is wanted now."""
+        self.shards.want(wanted)
+        self._spread()
+        self.answered()
 
     def retire(self) -> None:
         """Another session speaks for the link: nothing more is asked for on this one, what it still hears goes on."""
         self._retired = True
-        self._arm(None)
+        for line in self._lines.values():
+            line.retire()
+        for shard, task in self._overflow.items():
+            if shard not in self._lines:
+                task.cancel()
 
-    async def run(self) -> None:
-        lost: TransportError | None = None
-        self._spawn(self._write(), "upstream writer")
+    async def run(self, opened: Opened) -> None:
+        """Run until the first connection ends. Its end is told last, when no task, timer or socket is left."""
+        self._sink.post(Trigger.TRANSPORT_UP)
+        lost: RemoteError | TransportError | None = None
         try:
-            self._sink.post(Trigger.TRANSPORT_UP)
-            self._session.opened()
-            self._flush()
-            await self._read()
-        except TransportError as error:
+            await self._hear(self.shards.first, opened)
+        except (RemoteError, TransportError) as error:
             lost = error
         finally:
-            await self._end(str(lost or "connection closed"))
+            if self._tasks:
+                await asyncio.wait(set(self._tasks))
         if lost is not None:
-            self._sink.post(Trigger.DROPPED, cause=_cause(lost))
+            trigger = Trigger.AUTH_REJECTED if isinstance(lost, AuthRejected) else Trigger.DROPPED
+            self._sink.post(trigger, cause=_cause(lost))
 
-    async def _read(self) -> None:
-        session, sink, clock, inlet = self._session, self._sink, self._clock, self._inlet
-        async for text in self._socket:
-            now = clock.monotonic()
-            sink.heard(now)
-            session.receive(text, now)
-            self._advance(now)
-            sink.held_up = True
-            await inlet.room()
-            sink.held_up = False
+    async def _hear(self, shard: Subscriptions, opened: Opened, patience: float | None = None) -> None:
+        line = Line(self, opened, shard, self._connection._credentials, self._clock, patience)
+        self._lines[shard] = line
+        try:
+            await line.run()
+        finally:
+            del self._lines[shard]
 
-    async def _write(self) -> None:
-        with suppress(TransportError):  # the reader meets the same end, and reports it
-            while True:
-                await self._socket.send(await self._outgoing.get())
+    # ── What does not fit on the first connection ────────────────────────────────────────────────────────────
 
-    def _advance(self, now: float) -> None:
-        """Hand on what happened to the session. Data asks for nothing and moves no deadline: most frames end here."""
-        quiet = True
-        for event in self._session.events_received():
-            if isinstance(event, Data):
-                feed = self.subscriptions.feed_of(event.ident)
-                if feed is not None:
-                    self._connection.data(self, feed, event.payload)
-            else:
-                quiet = False
-                self._take(event, now)
-        if not quiet:
-            self._flush()
-
-    def _take(self, event: SessionEvent, now: float) -> None:
-        if isinstance(event, SubscriptionChanged):
-            self._subscription_changed(event, now)
-        elif isinstance(event, Accepted):
-            self._sink.post(Trigger.ACCEPTED, seconds=event.timeout)
-            self.subscriptions.begin(self._session, self._authorization, now)
-            self._announce()
-        elif isinstance(event, Rejected):
-            self._rejected(event)
-        elif isinstance(event, Trouble):
-            self._inlet.trouble(event.text)
-
-    def _flush(self) -> None:
-        """Send what the session has to say, and arm the timer for its next deadline."""
-        if self._retired:
+    def _spread(self) -> None:
+        """Ask on every open connection for what is its own, have one for each shard, and none for any other."""
+        if self._retired or not self._is_accepted():
             return
-        for text in self._session.data_to_send():
-            self._outgoing.put_nowait(text)
-        deadlines = [d for d in (self._session.next_deadline(), self.subscriptions.next_deadline()) if d is not None]
-        self._arm(min(deadlines, default=None))
+        for line in self._lines.values():
+            line.follow()
+        for shard in set(self._overflow).difference(self.shards.overflow):
+            self._overflow.pop(shard).cancel()
+        for shard in self.shards.overflow:
+            if shard not in self._overflow:
+                self._overflow[shard] = self._spawn(self._keep(shard))
 
-    # ── What the session says ────────────────────────────────────────────────────────────────────────────────
+    async def _keep(self, shard: Subscriptions) -> None:
+        """Keep a connection for this shard, with full jitter between the tries.
 
-    def _subscription_changed(self, event: SubscriptionChanged, now: float) -> None:
-        subscription = self.subscriptions.handle(event, now)
-        if subscription is None:
-            return
-        self._tell(subscription)
-        if self.subscriptions.wants_new_token and not self._renewing:
-            self._renewing = True
-            self._spawn(self._renew_token(), "upstream token")
-        self._announce()
+        Refused credentials cost one token that is forced to be new. Refused again they are tried all the same: it is
+        the first connection that speaks for them.
+        """
+        attempt, refused, refresh = 0, False, False
+        while not self._retired:
+            began = self._clock.monotonic()
+            error = await self._try(shard, refresh)
+            self._lost(shard, str(error))
+            refused_before, refused = refused, _refuses_credentials(error)
+            refresh = refused and not refused_before
+            attempt = 1 if self._clock.monotonic() - began >= STABLE_AFTER else attempt + 1
+            asked = error.retry_after if isinstance(error, TransportError) else 0.0
+            await sleep(self._clock, max(RETRY.delay(attempt, self.shards.rng), asked))
 
-    def _tell(self, subscription: Subscription) -> None:
+    async def _try(self, shard: Subscriptions, refresh: bool) -> Exception:
+        """Have a connection for this shard as long as it holds, and return why it ended."""
+        try:
+            async with timeout(self._clock, OPEN_TIMEOUT):
+                opened = await self._connection.open(refresh)
+        except TimeoutError:
+            return TransportError("connect timeout", f"no connection within {OPEN_TIMEOUT:g} s")
+        except (TokenRefused, TokenUnavailable, TransportError) as error:
+            return error
+        try:
+            await self._hear(shard, opened, ACCEPT_TIMEOUT)
+        except (RemoteError, TransportError) as error:
+            return error
+        return TransportError("connection ended")
+
+    def _lost(self, shard: Subscriptions, reason: str) -> None:
+        """Its feeds are deaf until it is back, and only they are: the silence of the link is that of the others."""
+        for subscription in shard:
+            subscription.error = reason
+            self.changed(subscription)
+        self._heard_by_all()
+        self.answered()
+
+    # ── What its lines tell (line.Owner) ─────────────────────────────────────────────────────────────────────
+
+    def accepted(self, line: Line, seconds: float) -> None:
+        if line.subscriptions is self.shards.first:
+            self._sink.post(Trigger.ACCEPTED, seconds=seconds)
+            self._spread()
+
+    def heard(self, line: Line) -> None:
+        if len(self._lines) == 1:
+            self._sink.heard(line.heard_at)
+        else:
+            self._heard_by_all()
+
+    def _heard_by_all(self) -> None:
+        oldest = min(line.heard_at for line in self._lines.values())
+        if self._sink.heard_at is None or oldest > self._sink.heard_at:
+            self._sink.heard(oldest)
+
+    def data(self, feed: str, payload: str) -> None:
+        self._connection.data(self, feed, payload)
+
+    def changed(self, subscription: Subscription) -> None:
         """Of a session that does not speak for the link only the manager hears, once it is as far as it will be."""
         if self._connection.is_used(self):
             self._inlet.subscription(subscription)
 
-    def _announce(self) -> None:
+    def full(self, line: Line, subscription: Subscription) -> None:
+        if not self._retired and self.shards.spill(subscription, line.subscriptions):
+            self._spread()
+
+    def answered(self) -> None:
         """Tell the manager once every subscription has its answer, and again when that changes."""
-        refused = [s.feed for s in self.subscriptions.refused]
-        if self.subscriptions.settled and self._announced != refused:
-            self._announced = refused
-            text = f"refused: {', '.join(refused)}" if refused else ""
-            self._sink.post(Trigger.SYNCED, final=not refused, text=text)
-
-    def _rejected(self, event: Rejected) -> None:
-        error = event.error
-        cause = Cause("refused by the service", str(error), code=error.code)
-        auth = isinstance(error, AuthRejected)
-        if isinstance(error, Throttled):
-            cause = Cause("throttled", str(error), code=error.code, retry_after=1.0)
-        self._sink.post(Trigger.AUTH_REJECTED if auth else Trigger.DROPPED, cause=cause)
-
-    async def _renew_token(self) -> None:
-        """Subscriptions were refused for their token: get a new one, once, and ask for those feeds again."""
-        subscriptions = self.subscriptions
-        try:
-            async with timeout(self._clock, TOKEN_TIMEOUT):
-                self._authorization = await self._credentials.get(refresh=True)
-        except (TokenUnavailable, TimeoutError) as error:
-            reason = str(error) or f"no new token within {TOKEN_TIMEOUT:g} s"
-            changed = subscriptions.put_off(reason, self._clock.monotonic())
-        except TokenRefused as error:
-            changed = subscriptions.give_up(str(error))
-        else:
-            changed = subscriptions.retry_with_new_token(self._session, self._authorization, self._clock.monotonic())
-        self._renewing = False
-        for subscription in changed:
-            self._tell(subscription)
-        self._announce()
-        self._flush()
-
-    # ── Time ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _arm(self, deadline: float | None) -> None:
-        if deadline == self._timer_at:
+        if self._retired or not self._is_accepted():
             return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = deadline
-        self._timer = None if deadline is None else self._clock.call_at(deadline, self._on_timer)
+        away = sum(len(shard) for shard in self.shards.overflow if shard not in self._lines)
+        if self.shards.settled:
+            refused = ", ".join(subscription.feed for subscription in self.shards.refused)
+            text = f"refused: {refused}" if refused else ""
+        elif away and self._announced is not None:
+            text = f"feeds that wait for their connection: {away}"
+        else:
+            return
+        if text != self._announced:
+            self._announced = text
+            self._sink.post(Trigger.SYNCED, final=not text, text=text)
 
-    def _on_timer(self) -> None:
-        self._timer, self._timer_at = None, None
-        now = self._clock.monotonic()
+    def trouble(self, text: str) -> None:
+        self._inlet.trouble(text)
+
+    def ended(self, line: Line) -> None:
+        """The others end with the first, and none waits for another one's socket to be closed."""
+        if line.subscriptions is self.shards.first:
+            self._retired = True
+            for task in self._tasks:
+                task.cancel()
+
+    def failed(self, fault: BaseException) -> None:
+        """End the session, or it would hang without a word."""
+        logger.error("a session failed", exc_info=fault)
+        self._sink.post(Trigger.DROPPED, cause=Cause("internal error", repr(fault)))
+
+    async def room(self) -> None:
+        self._readers_held_up += 1
+        self._sink.held_up = True
         try:
-            self._session.handle_timer(now)
-            self.subscriptions.retry_due(self._session, self._authorization, now)
-            self._advance(now)
-            self._flush()
-        except Exception as fault:
-            self._fail(fault)
+            await self._inlet.room()
+        finally:
+            self._readers_held_up -= 1
+            self._sink.held_up = self._readers_held_up > 0
 
-    # ── The end ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── Its tasks ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
+    def _is_accepted(self) -> bool:
+        line = self._lines.get(self.shards.first)
+        return line is not None and line.is_accepted
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name="upstream overflow")
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         fault = None if task.cancelled() else task.exception()
         if fault is not None:
-            self._fail(fault)
-
-    def _fail(self, fault: BaseException) -> None:
-        """Something of ours is broken: end the session, or it would hang without a word."""
-        logger.error("a session failed", exc_info=fault)
-        self._sink.post(Trigger.DROPPED, cause=Cause("internal error", repr(fault)))
-
-    async def _end(self, reason: str) -> None:
-        self._arm(None)
-        self._session.closed(self._clock.monotonic(), reason)
-        self.subscriptions.lose()
-        for task in self._tasks:
-            task.cancel()
-        try:
-            if self._tasks:
-                await asyncio.wait(set(self._tasks))
-        finally:
-            await _close(self._socket)
+            self.failed(fault)
 
 
-async def _close(socket: Socket) -> None:
-    """Close it, also when cancelled meanwhile: a session that is given up while it closes must not stay open."""
-    closing = asyncio.ensure_future(socket.close())
-    try:
-        await asyncio.shield(closing)
-    except asyncio.CancelledError:
-        await asyncio.wait([closing])
-        raise
+def _refuses_credentials(error: Exception) -> bool:
+    upgrade = error.status if isinstance(error, TransportError) else None
+    return isinstance(error, AuthRejected) or upgrade in UNAUTHORIZED
 
 
-def _cause(error: TransportError) -> Cause:
-    return Cause(error.kind, error.text, error.status, error.code, error.retry_after)
+def _cause(error: RemoteError | TransportError) -> Cause:
+    if isinstance(error, TransportError):
+        return Cause(error.kind, error.text, error.status, error.code, error.retry_after)
+    if isinstance(error, Throttled):
+        return Cause("throttled", str(error), code=error.code, retry_after=1.0)
+    return Cause("refused by the service", str(error), code=error.code)

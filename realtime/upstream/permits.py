@@ -16,7 +16,7 @@ from typing import Protocol
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime.upstream.clock import Clock
+from realtime.upstream.clock import Clock, sleep
 
 logger = logging.getLogger("realtime.upstream")
 
@@ -99,16 +99,7 @@ class Permits:
                 if self._reserved is None:
                     wait = await self._rate.reserve()
                     self._reserved = self._clock.monotonic() + wait
-                await self._sleep_until(self._reserved)
+                if (left := self._reserved - self._clock.monotonic()) > 0:
+                    await sleep(self._clock, left)
                 self._reserved = None
             yield
-
-    async def _sleep_until(self, deadline: float) -> None:
-        if deadline <= self._clock.monotonic():
-            return
-        woken = asyncio.Event()
-        handle = self._clock.call_at(deadline, woken.set)
-        try:
-            await woken.wait()
-        finally:
-            handle.cancel()

@@ -1,4 +1,4 @@
-"""What a session is to hear, and how far it is: wanted against actual. Each session of a link has its own.
+"""What a connection is to hear, and how far it is: wanted against actual. Each connection of a link has its own.
 
 Pure like the session it drives: ``now`` comes in, one deadline goes out. A failure of one subscription never touches
 its siblings or the connection. What the service throttles is retried with full jitter; what it refuses for the
@@ -28,7 +28,8 @@ STABLE_AFTER = 30.0
 class Subscription:
     """One wanted feed, and the channel or document that it is upstream.
 
-    ``status`` is ``wanted``, ``subscribing``, ``live``, ``retrying`` or ``refused``.
+    ``status`` is ``wanted``, ``subscribing``, ``live``, ``retrying`` or ``refused``. ``deaf_since`` is when the last
+    frame came to its connection, in monotonic seconds, if that was lost while the link stayed open.
     """
 
     feed: str
@@ -40,10 +41,11 @@ class Subscription:
     refreshed: bool = False
     error: str = ""
     live_since: float | None = None
+    deaf_since: float | None = None
 
 
 class Subscriptions:
-    """The wanted feeds of one session, by name, with the state of each."""
+    """The wanted feeds of one connection, by name, with the state of each."""
 
     def __init__(self, wanted: dict[str, str], rng: Random) -> None:
         self._by_feed = {feed: Subscription(feed, target) for feed, target in wanted.items()}
@@ -64,6 +66,14 @@ class Subscriptions:
 
     def __iter__(self) -> Iterator[Subscription]:
         return iter(self._by_feed.values())
+
+    def __len__(self) -> int:
+        return len(self._by_feed)
+
+    @property
+    def held(self) -> int:
+        """How many the connection holds: those that are live, and those that are asked for."""
+        return len(self._by_ident)
 
     def feed_of(self, ident: str) -> str | None:
         """Return the feed whose live or pending subscription has this id."""
@@ -103,6 +113,16 @@ class Subscriptions:
             self._by_feed.setdefault(feed, Subscription(feed, target))
         return before != wanted
 
+    def place(self, subscription: Subscription) -> None:
+        """Want this one too."""
+        self._by_feed[subscription.feed] = subscription
+
+    def take(self, feed: str) -> Subscription:
+        """Want a feed no longer that the service refused; return its subscription, to be asked for elsewhere."""
+        subscription = self._by_feed.pop(feed)
+        subscription.status, subscription.retry_at = "wanted", None
+        return subscription
+
     def begin(self, session: Session, authorization: Authorization, now: float) -> None:
         """Ask for everything on a session that was just accepted."""
         self.follow(session, authorization, now)
@@ -116,11 +136,13 @@ class Subscriptions:
             if subscription.status == "wanted":
                 self._ask(subscription, session, authorization, now)
 
-    def lose(self) -> None:
-        """The session is over: nothing is live, everything is still wanted."""
+    def lose(self, heard_at: float) -> None:
+        """The connection is over, its last frame came then: nothing is live, everything is still wanted."""
         self._by_ident.clear()
         self._unwanted.clear()
         for subscription in self._by_feed.values():
+            if subscription.status == "live":
+                subscription.deaf_since = heard_at
             subscription.status, subscription.retry_at, subscription.live_since = "wanted", None, None
 
     def handle(self, event: SubscriptionChanged, now: float) -> Subscription | None:
@@ -130,6 +152,7 @@ class Subscriptions:
             return None
         if event.state is SubscriptionState.LIVE:
             subscription.status, subscription.error, subscription.live_since = "live", "", now
+            subscription.deaf_since = None
         elif event.state in (SubscriptionState.REFUSED, SubscriptionState.TIMED_OUT):
             del self._by_ident[event.ident]
             self._fail(subscription, event.error, now)

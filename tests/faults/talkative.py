@@ -25,9 +25,9 @@ def main():
 
 
 def fail_on_the_word():
-    from realtime.upstream import connection
+    from realtime.upstream import line
 
-    take = connection._Life._take
+    take = line.Line._take
 
     def taking(self, event, now):
         token = self._authorization
@@ -35,7 +35,7 @@ def fail_on_the_word():
             raise RuntimeError(f"planted, with a {type(token).__name__} at hand")
         return take(self, event, now)
 
-    connection._Life._take = taking
+    line.Line._take = taking
 
 
 if __name__ == "__main__":

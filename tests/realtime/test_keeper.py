@@ -398,6 +398,24 @@ async def test_a_feed_that_comes_while_the_windows_close_does_not_keep_its_own(u
     assert await upstream.gaps(outcome="open") == []
 
 
+async def test_a_feed_whose_connection_is_lost_has_a_window_from_its_last_frame_and_no_other_has(upstream):
+    upstream.be(State.OPEN)
+    upstream.feeds("live")
+    await upstream.keeper._repair
+    silent = upstream.clock.monotonic() - 300.0
+    for subscription in upstream.keeper.subscriptions:
+        if subscription.feed == "roleChanged":
+            subscription.deaf_since, subscription.error = silent, "keep-alive timeout"
+    upstream.feeds("wanted", only="roleChanged")
+    assert upstream.keeper.proof() is None
+    await upstream.until("open")
+    await asyncio.wait([upstream.keeper._opening], timeout=DEADLINE)
+    assert upstream.keeper.proof() is not None
+    gap = await upstream.database.run(lambda: Gap.objects.get(link=upstream.link, outcome="open"))
+    assert (gap.feed, gap.cause) == ("roleChanged", "keep-alive timeout")
+    assert abs(now_us() - gap.started_at - 300_000_000 - gaps.MARGIN) < 10_000_000
+
+
 async def asked_anew(upstream):
     """Wait until there are subscriptions, and none of them has an answer yet."""
     async with asyncio.timeout(DEADLINE):

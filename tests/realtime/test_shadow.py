@@ -17,8 +17,8 @@ from realtime.shadow import Shadows
 from realtime.upstream.credentials import StaticCredentials
 from realtime.upstream.permits import LocalRate, Permits
 from realtime.upstream.policy import preset
+from realtime.upstream.shards import Shards
 from realtime.upstream.states import State
-from realtime.upstream.subscriptions import Subscriptions
 from tests.fakes import FakeService, FakeSocket, ManualClock, settle
 
 pytestmark = pytest.mark.feature("B6")
@@ -46,7 +46,7 @@ class Site:
             subject="sub-viewer",
             manager=manager,
             credentials=StaticCredentials(ApiKey("key")),
-            subscriptions=Subscriptions({"onDeviceState org": "document"}, Random(1)),
+            subscriptions=Shards({"onDeviceState org": "document"}, Random(1)),
             tap=None,
         )
         manager.snapshot = self.snapshot(State.OPEN)

@@ -64,9 +64,8 @@ async def test_b22_an_error_without_an_id_is_told_and_ends_nothing(link, server,
 
 
 @pytest.mark.feature("S0.6")
-@pytest.mark.parametrize("kind", ["MaxSubscriptionsReachedError", "LimitExceededError"])
-async def test_b24_a_throttled_subscription_is_retried_on_the_same_socket_until_there_is_room(link, server, kind):
-    link.service.refuses[link.targets["role"]] = kind
+async def test_b24_a_throttled_subscription_is_retried_on_the_same_socket_until_there_is_room(link, server):
+    link.service.refuses[link.targets["role"]] = "LimitExceededError"
     await opened_but(link, "role")
     for tries in range(2, 6):
         await link.clock.advance(31.0)
@@ -80,17 +79,49 @@ async def test_b24_a_throttled_subscription_is_retried_on_the_same_socket_until_
 
 
 @pytest.mark.feature("S0.6")
-async def test_b24_one_more_than_a_connection_takes_waits_until_another_is_given_up(verified, target):
-    feeds = [f"feed-{number}" for number in range(6)]
-    link = verified(ApiKey(DEFAULT_API_KEY), dict.fromkeys(feeds, target))
-    await link.start()
-    await eventually(lambda: sorted(link.statuses().values()) == ["live"] * 5 + ["retrying"])
-    waiting = next(feed for feed, status in link.statuses().items() if status == "retrying")
-    assert "MaxSubscriptionsReachedError" in link.error(waiting)
-    link.connection.want(dict.fromkeys([feed for feed in feeds if feed == waiting or feed != feeds[0]], target))
-    await link.clock.advance(31.0)
+async def test_b24_one_that_no_connection_takes_is_retried_on_the_second_and_costs_no_third(link, server):
+    link.service.refuses[link.targets["role"]] = "MaxSubscriptionsReachedError"
+    await opened_but(link, "role")
+    for _ in range(4):
+        await until_asked_again(link, "role")
+        await eventually(lambda: link.statuses()["role"] == "retrying")
+    link.service.refuses.clear()
+    await until_asked_again(link, "role")
     await eventually(lambda: set(link.statuses().values()) == {"live"})
-    assert (len(link.statuses()), link.manager.snapshot.connects) == (5, 1)
+    await link.comes_to(State.OPEN)
+    assert (len(server.peers), link.manager.snapshot.connects) == (2, 1)
+
+
+@pytest.mark.feature("S0.6")
+async def test_b24_more_than_a_connection_takes_spread_over_others_and_each_event_comes_once(
+    verified, target, emulator
+):
+    feeds = [f"feed-{number}" for number in range(12)]
+    link = verified(ApiKey(DEFAULT_API_KEY), dict.fromkeys(feeds, target))
+    await opened(link)
+    await eventually(lambda: set(link.statuses().values()) == {"live"})
+    assert sorted(held(emulator)) == [2, 5, 5]
+    assert (link.manager.snapshot.connects, link.manager.snapshot.partial, link.inlet.troubles) == (1, False, [])
+
+
+@pytest.mark.feature("S0.6")
+@pytest.mark.parametrize("wire", [EVENTS], ids=["events"])
+async def test_b24_each_event_comes_once_also_while_all_the_connections_are_replaced(verified, emulator):
+    channels = {f"feed-{number}": f"/default/{number}" for number in range(12)}
+    link = verified(ApiKey(DEFAULT_API_KEY), channels)
+    await opened(link)
+    publish_to_all(emulator, channels, "1")
+    await eventually(lambda: len(link.inlet.copies) == 12)
+    link.manager.rotate("asked for")
+    await eventually(lambda: link.manager.snapshot.rotations == 1)
+    assert sorted(held(emulator)) == [2, 2, 5, 5, 5, 5]
+    publish_to_all(emulator, channels, "2")
+    await eventually(lambda: len(link.inlet.copies) == 24)
+    await link.clock.advance(60.0)
+    await eventually(lambda: sorted(held(emulator)) == [2, 5, 5])
+    publish_to_all(emulator, channels, "3")
+    await eventually(lambda: len(link.inlet.copies) == 36)
+    assert sorted(link.inlet.copies) == sorted((feed, str(n)) for feed in channels for n in (1, 2, 3))
 
 
 async def test_b25_an_id_that_is_taken_is_asked_for_again_under_a_fresh_one_and_heard_once(link, wire):
@@ -175,3 +206,18 @@ async def opened_but(link, feed, status="retrying"):
     await link.start()
     others = dict.fromkeys(link.targets, "live")
     await eventually(lambda: link.statuses() == {**others, feed: status})
+
+
+async def until_asked_again(link, feed):
+    retry_at = next(s.retry_at for s in link.subscriptions if s.feed == feed)
+    await link.clock.advance(retry_at - link.clock.monotonic())
+
+
+def held(emulator):
+    """Return how many subscriptions each connection of the emulator holds."""
+    return [len(session.subscriptions()) for session in emulator.api.sessions.values()]
+
+
+def publish_to_all(emulator, channels, payload):
+    for channel in channels.values():
+        emulator.api.broker.publish(channel, payload)

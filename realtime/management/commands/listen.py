@@ -23,8 +23,9 @@ from realtime.upstream.manager import Manager
 from realtime.upstream.model import Snapshot
 from realtime.upstream.permits import LocalRate, Permits
 from realtime.upstream.policy import PRESETS, preset
+from realtime.upstream.shards import Shards
 from realtime.upstream.states import State
-from realtime.upstream.subscriptions import Subscription, Subscriptions
+from realtime.upstream.subscriptions import Subscription
 from realtime.upstream.transport import WebSocketTransport, tls_context
 
 REFUSED = (State.WAITING, State.FAILED)
@@ -110,7 +111,7 @@ class Listener:
             endpoint_options.endpoint(options),
             endpoint_options.credentials(options),
             WebSocketTransport(tls_context(str(config.load().upstream.ca_file or ""))),
-            Subscriptions(wanted, rng),
+            Shards(wanted, rng),
             self,
             clock,
             Permits(LocalRate(clock), clock),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from realtime.appsync.auth import Token
 from realtime.appsync.endpoint import derive
-from realtime.appsync.exceptions import AuthRejected, BadRequest, ServiceFault, Throttled
+from realtime.appsync.exceptions import AuthRejected, BadRequest, MaxSubscriptionsReached, ServiceFault
 from realtime.appsync.graphql_session import HANDLERS, GraphQLSession
 from realtime.appsync.session import Accepted, Data, Rejected, SubscriptionChanged, Trouble
 from realtime.appsync.states import SessionState, SubscriptionState
@@ -98,7 +98,7 @@ def test_b33_a_partial_result_gives_both_its_data_and_its_errors(talk):
     ("payload", "kind"),
     [
         ({"errors": [{"errorType": "UnauthorizedException", "errorCode": 401}]}, AuthRejected),
-        ({"errors": {"errorType": "MaxSubscriptionsReachedError"}}, Throttled),
+        ({"errors": {"errorType": "MaxSubscriptionsReachedError"}}, MaxSubscriptionsReached),
         ({"errorType": "BadRequestException", "message": "no"}, BadRequest),
         (None, ServiceFault),
     ],

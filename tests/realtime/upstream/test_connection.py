@@ -188,7 +188,7 @@ async def test_a_fault_of_ours_ends_the_session_with_a_reason(link, monkeypatch,
 async def test_a_fault_of_ours_in_a_timer_ends_the_session_with_a_reason(link, monkeypatch, caplog):
     link.service.keeps_quiet.add(link.targets["role"])
     await link.start()
-    monkeypatch.setattr(link.subscriptions, "retry_due", broken)
+    monkeypatch.setattr(Subscriptions, "retry_due", broken)
     await link.clock.advance(10.0)
     assert link.state is State.BACKOFF
     assert "internal error: ZeroDivisionError" in link.reason
@@ -303,7 +303,7 @@ async def test_data_and_keep_alives_look_for_no_deadline(link, monkeypatch):
     """What comes thousands of times a second must not cost a search each, let alone a timer."""
     await link.start()
     looked = []
-    monkeypatch.setattr(link.subscriptions, "next_deadline", lambda: looked.append(1))
+    monkeypatch.setattr(Subscriptions, "next_deadline", lambda self: looked.append(1))
     await link.deliver("archive", "1", "2")
     link.socket.arrive(PING)
     await settle()

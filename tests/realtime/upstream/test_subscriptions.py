@@ -148,10 +148,10 @@ def test_a_session_that_is_over_loses_what_is_its_own(held):
     old = held.subscriptions
     held.begin()
     held.accept_all()
-    old.lose()
+    old.lose(0.0)
     assert {s.status for s in old} == {"wanted"} and old.next_deadline() is None
     assert {s.status for s in held.subscriptions} == {"live"}
-    held.subscriptions.lose()
+    held.subscriptions.lose(0.0)
     assert {s.status for s in held.subscriptions} == {"wanted"}
     assert held.subscriptions.next_deadline() is None
 
@@ -226,7 +226,7 @@ class Siblings(RuleBasedStateMachine):
     @rule()
     def reconnect(self):
         self.held.talk.session.closed(self.held.now)
-        self.held.subscriptions.lose()
+        self.held.subscriptions.lose(0.0)
         self.held.begin()
         assert sorted(f["channel"] for f in self.held.talk.sent()) == sorted(FEEDS.values())
 
