@@ -145,7 +145,7 @@ class Connection:
             self._inlet.data(feed, payload)
 
     def _is_heard_by_all(self, feed: str) -> bool:
-        return all(life.subscriptions.is_live(feed) for life in self._lives.values())
+        return all(life.shards.is_live(feed) for life in self._lives.values())
 
     def _begun(self, life: _Life) -> None:
         self._lives[life.id] = life

@@ -55,6 +55,10 @@ class Shards:
         """The shards of the further connections."""
         return self._shards[1:]
 
+    def is_live(self, feed: str) -> bool:
+        """Tell whether this feed is heard now."""
+        return any(shard.is_live(feed) for shard in self._shards)
+
     @property
     def settled(self) -> bool:
         """Whether every feed has its answer: live, or refused until the next session."""
