@@ -21,6 +21,8 @@ class Auth:
     # Modes that an operation takes (`api-key`, `jwt`, `lambda`, `iam`), for all namespaces or, as `publish@rooms`, for
     # one; an operation that is not named takes all.
     modes: dict[str, frozenset[str]] = field(default_factory=dict)
+    # What lets a service ask the snapshot for anybody's view.
+    snapshot_token: str | None = None
     # Reproduces a signature mismatch that WebSocket publishes with <, > or & have met on the service.
     html_escapes_signed_body: bool = False
     # Whether the signed or sent `host` has to be this server's own; a client behind a proxy sends the proxy's.

@@ -152,7 +152,10 @@ class Emulator:
     def _mount(self, router: Router) -> None:
         router.add("POST", "/event", EventsEndpoint(self.api).post)
         router.add("POST", "/graphql", GraphQLEndpoint(self.api).post)
-        snapshot = SnapshotEndpoint(self.fleet.world, self.fleet.clock, self.api.issuer, self._faults)
+        token = self.options.auth.snapshot_token
+        snapshot = SnapshotEndpoint(
+            self.fleet.world, self.fleet.clock, self.api.issuer, self._faults, service_token=token
+        )
         router.add("GET", "/snapshot", snapshot.get)
         OAuth(self.api.issuer, self.fleet.world, self._faults).mount(router)
         Control(self.api, self.fleet).mount(router)

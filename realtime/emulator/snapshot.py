@@ -1,4 +1,4 @@
-"""``GET /snapshot``: what is so, now, for the person whose token asks.
+"""``GET /snapshot``: what is so, now, for the person whose token asks, or whom a service's token asks about.
 
 All pages of one answer show the same moment, ``asOf``: every change with a timestamp up to it is in them, none after.
 They are therefore made at once, and kept for a minute.
@@ -41,7 +41,10 @@ def snapshot_of(world: World, sub: str, as_of: int) -> dict[str, Any]:
 
 
 class SnapshotEndpoint:
-    """Answers with pages of at most ``PAGE_SIZE`` entities; ``next`` names the following one."""
+    """Answers with pages of at most ``PAGE_SIZE`` entities; ``next`` names the following one.
+
+    Who brings ``service_token`` names the person whose view is meant in ``userId``; without one nobody can.
+    """
 
     def __init__(
         self,
@@ -50,12 +53,14 @@ class SnapshotEndpoint:
         issuer: Issuer,
         faults: Faults,
         monotonic: Callable[[], float] = time.monotonic,
+        service_token: str | None = None,
     ) -> None:
         self._world = world
         self._clock = clock
         self._issuer = issuer
         self._faults = faults
         self._monotonic = monotonic
+        self._service_token = service_token
         self._kept: dict[str, tuple[float, str, bytes]] = {}
 
     def get(self, request: Request) -> Response:
@@ -69,8 +74,13 @@ class SnapshotEndpoint:
         return Response(body=page, delay=0.0 if slow is None else slow.delay / 1000)
 
     def _subject(self, request: Request) -> str:
+        token = bearer(request.headers.get("authorization", ""))
+        if self._service_token is not None and token == self._service_token:
+            if "userId" not in request.query:
+                raise bad_request("A service names in `userId` whose view is meant")
+            return request.query["userId"]
         try:
-            claims = self._issuer.check(bearer(request.headers.get("authorization", "")), "id", "access")
+            claims = self._issuer.check(token, "id", "access")
         except TokenError as error:
             raise unauthorized(str(error)) from error
         return str(claims["sub"])

@@ -79,9 +79,12 @@ class Process:
 
 
 class Stack:
-    """The whole product on a state folder of its own. Use ``with``."""
+    """The whole product on a state folder of its own. Use ``with``.
 
-    def __init__(self, folder, devices=24, rate=20.0, **extra):
+    ``emulator`` are further arguments of the emulator, ``extra`` further settings of all parts.
+    """
+
+    def __init__(self, folder, devices=24, rate=20.0, emulator=(), **extra):
         self.state_dir = Path(folder) / "var"
         self.state_dir.mkdir(parents=True)
         self.database = self.state_dir / "db.sqlite3"
@@ -93,6 +96,8 @@ class Stack:
         parts = (self._demo.valkey(self.socket), self._demo.emulator(), self._demo.worker(), self._demo.web())
         self._parts = {part.name: Process(part, self._log(part.name), self._extra) for part in parts}
         self.valkey, self.emulator, self.worker, self.web = (self._parts[name] for name in PARTS)
+        plain = self.emulator.part.command
+        self.emulator.part.command = lambda: [*plain(), *emulator]
         self.transcript = Transcript(self)
         self.accounted = {}
 
@@ -142,7 +147,8 @@ class Stack:
         until(lambda: self.emulator.said().count('{"events_url"') > before, "the emulator's start")
         line = [line for line in self.emulator.said().splitlines() if line.startswith('{"events_url"')][-1]
         self._demo._read_ready_line(line)
-        self.control_url = json.loads(line)["control_url"]
+        self.urls = json.loads(line)
+        self.control_url = self.urls["control_url"]
 
     def web_is_ready(self):
         try:

@@ -26,12 +26,10 @@ class SharedStack(Stack):
     """As Stack, with ``workers`` by name; none of them is started by itself."""
 
     def __init__(self, folder, database_url, **options):
-        super().__init__(folder, DATABASE_URL=database_url, **options)
+        several = ("--organizations", str(ORGANIZATIONS), "--people", str(PEOPLE))
+        super().__init__(folder, emulator=several, DATABASE_URL=database_url, **options)
         self._connection = psycopg.connect(database_url, autocommit=True, row_factory=dict_row)
         self.workers = {}
-        plain = self.emulator.part.command
-        several = ["--organizations", str(ORGANIZATIONS), "--people", str(PEOPLE)]
-        self.emulator.part.command = lambda: plain() + several
 
     def __exit__(self, *exception):
         for worker in self.workers.values():

@@ -66,6 +66,7 @@ class Command(ExampleCommand):
         add("--namespace", action="append", default=[], metavar="NAME", help="another namespace; repeatable")
         add("--api-key", action="append", metavar="K", help="an API key; repeatable")
         add("--lambda-token", metavar="T", help="the token that the Lambda authorizer lets in")
+        add("--snapshot-token", metavar="T", help="the token with which a service asks for anybody's snapshot")
         add("--iam-key", action="append", default=[], metavar="ID:SECRET", help="an IAM key; repeatable")
         add("--auth-mode", action="append", default=[], metavar="OPERATION=MODES", help=AUTH_MODE_HELP)
         add("--check-host", action="store_true", help="refuse authorization objects that name another host")
@@ -133,6 +134,7 @@ def _options(given: dict[str, Any]) -> Options:
         auth=Auth(
             api_keys=tuple(given["api_key"] or (DEFAULT_API_KEY,)),
             lambda_token=given["lambda_token"],
+            snapshot_token=given["snapshot_token"],
             iam_keys=dict(_iam_key(pair) for pair in given["iam_key"]),
             modes=dict(_auth_mode(pair) for pair in given["auth_mode"]),
             html_escapes_signed_body=given["html_escape"],

@@ -2,11 +2,12 @@
 
 import json
 
+import httpx
 import pytest
 
 from realtime.emulator.errors import ApiError
 from realtime.emulator.http import Request
-from realtime.emulator.options import Fleet
+from realtime.emulator.options import Auth, Fleet
 from realtime.emulator.snapshot import SnapshotEndpoint
 from realtime.emulator.world import Set
 
@@ -121,6 +122,35 @@ async def test_a_person_without_organisations_sees_an_empty_view(http, emulator)
     token = emulator.api.issuer.grant("stranger").access_token
     view = (await http.get("/snapshot", headers={"authorization": token})).json()
     assert (view["organizations"], view["devices"], view["archives"]) == ([], [], [])
+
+
+@pytest.fixture
+async def ask(started):
+    """Ask an emulator that lets a service in by its token."""
+    emulator = await started(auth=Auth(snapshot_token="open sesame"))
+    async with httpx.AsyncClient(base_url=emulator.url) as client:
+
+        async def get(token, **params):
+            return await client.get("/snapshot", headers={"authorization": token}, params=params)
+
+        yield get
+
+
+async def test_a_service_asks_for_anybodys_view(ask):
+    for name in ("viewer", "rival"):
+        view = (await ask("Bearer open sesame", userId=f"sub-{name}")).json()
+        assert view["user"] == {"userId": f"sub-{name}"} and view["devices"]
+
+
+async def test_a_service_has_to_say_whose_view_it_means(ask):
+    answer = await ask("open sesame")
+    assert answer.status_code == 400 and "userId" in answer.text
+
+
+async def test_a_wrong_token_of_a_service_gets_401(ask, http):
+    assert (await ask("open says me", userId="sub-viewer")).status_code == 401
+    nobodys = await http.get("/snapshot", headers={"authorization": "None"}, params={"userId": "sub-viewer"})
+    assert nobodys.status_code == 401
 
 
 async def test_it_can_be_down_for_one_person(snapshot, fault):
