@@ -17,6 +17,7 @@ from dashboard.snapshots import Told, entities
 from realtime import sql
 from realtime.clock import to_us
 from realtime.events import Copy, Recording
+from realtime.product import Audience
 from realtime.snapshot import Snapshot
 
 FUTURE = 5 * 60 * 1_000_000
@@ -24,9 +25,6 @@ FUTURE = 5 * 60 * 1_000_000
 
 TOKEN_REVOKED = "user/tokenRevoked"
 ROLE_CHANGED = "user/roleChanged"
-
-PERSONAL = ("user/", "member/")
-"""Kinds of entity that events tell in full: no snapshot is needed to learn the rest."""
 
 
 class FieldRecorder:
@@ -56,6 +54,10 @@ class FieldRecorder:
         """As realtime.product.Recorder.organizations."""
         active = access.organizations(user_id).active
         return [active] if active else []
+
+    def audience(self, keys: Collection[str]) -> Audience:
+        """As realtime.product.Recorder.audience."""
+        return standing.audience(keys)
 
     def visible(self, user_id: int, keys: Collection[str]) -> set[str]:
         """As realtime.product.Recorder.visible."""
@@ -128,9 +130,9 @@ def _record_part(copies: Sequence[Copy], recording: Recording, now: int, *, asks
             fresh = (copy.user_id, copy.key) in granted.fresh
             names = whole[copy.key] if fresh else [name for name, _ in copy.fields]
             recording.drafts.append(drafts.of_copy(copy, fold.fields(copy.key, names)))
-        elif copy.source != standing.WIDE:
+        elif copy.source not in standing.WIDE:
             recording.drafts.append(drafts.withheld(copy))
-    recording.doubtful.update(user for user, key in granted.fresh if not key.startswith(PERSONAL))
+    recording.doubtful.update(user for user, key in granted.fresh if not key.startswith(standing.PERSONAL))
     _write(fold, recording)
     for copy in copies:
         if copy.event_type == TOKEN_REVOKED:
@@ -143,7 +145,7 @@ def _record_part(copies: Sequence[Copy], recording: Recording, now: int, *, asks
 
 def _decides(copy: Copy, asks: bool) -> bool:
     """GraphQL results never carry a time, so asking about each would ask about everything: receipt decides there."""
-    return copy.time is not None or not asks or copy.source == standing.WIDE
+    return copy.time is not None or not asks or copy.source == "graphql"
 
 
 def _from_future(copy: Copy, now: int) -> bool:
@@ -174,7 +176,7 @@ def _follow_revocation(copy: Copy, recording: Recording) -> None:
 
     A user's own channel tells of that user alone; a subscription to an organisation tells of colleagues too.
     """
-    if copy.source == standing.WIDE and not standing.is_about_its_user(copy):
+    if copy.source in standing.WIDE and not standing.is_about_its_user(copy):
         return
     standing.end_sessions(copy.user_id)
     recording.revoked.add(copy.user_id)

@@ -16,10 +16,14 @@ from dashboard.access import Organizations, organizations
 from dashboard.models import Membership, User, Visibility
 from realtime import sql
 from realtime.events import Copy
+from realtime.product import Audience
 from realtime.snapshot import Snapshot
 
-WIDE = "graphql"
-"""The source whose subscriptions are to a whole organisation: hearing of an entity there grants no view of it."""
+WIDE = frozenset({"graphql", "service"})
+"""Sources that hear more than one person's channels do: hearing of an entity there grants no view of it."""
+
+PERSONAL = ("user/", "member/")
+"""Kinds of entity that events tell in full: no snapshot is needed to learn the rest."""
 
 
 def organization_of(key: str) -> str:
@@ -33,6 +37,35 @@ def visible(user_id: int, keys: Collection[str]) -> set[str]:
     subject = User.objects.values_list("subject", flat=True).get(pk=user_id)
     living = Visibility.objects.filter(user_id=user_id, ended_at=None, key__in=list(keys))
     return {key for key in keys if _is_personal(key, subject)} | set(living.values_list("key", flat=True))
+
+
+def audience(keys: Collection[str]) -> Audience:
+    """As realtime.product.Recorder.audience; the own role and token concern their person, member or not."""
+    asked = sql.rows({"key": "text"})
+    rows = sql.fetch(
+        f"SELECT seen.key, seen.user_id, seen.ended_at FROM dashboard_visibility AS seen JOIN {asked} AS asked "
+        "ON seen.key = asked.key",
+        sorted((key,) for key in keys),
+    )
+    seen: dict[str, set[int]] = {key: set() for key in keys}
+    for key, user_id, ended in rows:
+        if ended is None:
+            seen[key].add(user_id)
+    personal = {key: key.rpartition("/")[2] for key in keys if key.startswith(PERSONAL)}
+    people = dict(User.objects.filter(subject__in=personal.values()).values_list("subject", "pk"))
+    for key, subject in personal.items():
+        seen[key] |= {people[subject]} if subject in people else set()
+    return Audience(seen, _members_of(set(keys) - personal.keys() - {key for key, *_ in rows}))
+
+
+def _members_of(keys: Collection[str]) -> dict[str, set[int]]:
+    """Return the living members of each entity's organisation."""
+    places = {key: organization_of(key) for key in keys}
+    living = Membership.objects.filter(org_id__in=set(places.values()), ended_at=None)
+    members: dict[str, set[int]] = {org_id: set() for org_id in places.values()}
+    for org_id, user_id in living.values_list("org_id", "user_id") if places else ():
+        members[org_id].add(user_id)
+    return {key: members[org_id] for key, org_id in places.items()}
 
 
 @dataclass(slots=True)
@@ -137,7 +170,7 @@ class _View:
         ended = self.visible.get((copy.user_id, copy.key))
         if ended is not None and copy.effective_time <= ended:
             return False
-        if copy.source == WIDE and not self._is_about_its_user(copy):
+        if copy.source in WIDE and not self._is_about_its_user(copy):
             return (copy.user_id, copy.key) in self.visible and ended is None
         return self._is_about_its_user(copy) or self._is_member(copy)
 

@@ -30,9 +30,13 @@ class Secret(str):
 
 @dataclass(frozen=True, slots=True)
 class UpstreamConfig:
-    """How to reach AppSync. Empty addresses are not configured; times are in seconds."""
+    """How to reach AppSync. Empty addresses are not configured; times are in seconds.
+
+    ``links`` tells whose connections there are: one for each ``user``, or one ``service`` link for each worker.
+    """
 
     protocol: str
+    links: str
     events_url: str
     events_realtime_url: str
     graphql_url: str
@@ -57,6 +61,11 @@ class UpstreamConfig:
     def url(self) -> str:
         """The HTTP address of the protocol in use."""
         return self.events_url if self.protocol == "events" else self.graphql_url
+
+    @property
+    def shares_a_connection(self) -> bool:
+        """Whether all links of a worker are to hear by one; AppSync has wildcards in Events alone."""
+        return self.links == "service" and self.protocol == "events"
 
     @property
     def realtime_url(self) -> str:
@@ -143,6 +152,7 @@ def load() -> Config:
 def _upstream() -> UpstreamConfig:
     return UpstreamConfig(
         protocol=settings.UPSTREAM_PROTOCOL,
+        links=settings.UPSTREAM_LINKS,
         events_url=settings.APPSYNC_EVENTS_URL,
         events_realtime_url=settings.APPSYNC_EVENTS_REALTIME_URL,
         graphql_url=settings.APPSYNC_GRAPHQL_URL,

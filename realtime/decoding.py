@@ -8,7 +8,7 @@ import msgspec
 
 from realtime import clock
 from realtime.events import Copy, Event
-from realtime.feeds import ABSENT, BY_NAME, FEEDS, Feed
+from realtime.feeds import ABSENT, BY_NAME, BY_TYPE, FEEDS, Feed
 from realtime.merge import canonical
 
 UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
@@ -47,6 +47,16 @@ def decode(feed_name: str, payload: str) -> Event:
     return event
 
 
+class _Label(msgspec.Struct, rename="camel"):
+    """What of a payload says what it is, and whose."""
+
+    event_type: str | None = None
+
+
+class _Owner(msgspec.Struct, rename="camel"):
+    org_id: str
+
+
 class Fact(NamedTuple):
     """What an event says, whoever hears of it; ``heard`` makes a copy of it."""
 
@@ -78,3 +88,30 @@ def fact_of(feed_name: str, event: Event) -> Fact:
     fields = tuple((name, canonical(value)) for name, value in feed.fields(event).items() if value is not ABSENT)
     time = None if event.timestamp is None else clock.to_us(event.timestamp)
     return Fact(feed_name, feed.event_type, feed.key(event), fields, time, feed.urgent(event))
+
+
+def fact_by_type(payload: str) -> Fact | None:
+    """Return what an event says that came without the name of its channel, or none if it is of no feed of ours.
+
+    ``eventType`` has to say which feed it is of. Raises Undecodable.
+    """
+    try:
+        event_type = _label.decode(payload).event_type
+    except UNREADABLE as error:
+        raise Undecodable(str(error)) from error
+    if event_type is None:
+        raise Undecodable(f"no eventType, without which nobody can tell what it is{AT}$.eventType`")
+    feed = BY_TYPE.get(event_type)
+    return None if feed is None else fact_of(feed.name, decode(feed.name, payload))
+
+
+def organization_in(payload: str) -> str | None:
+    """Return the organisation that a payload names which could not be read, if that much can be."""
+    try:
+        return _owner.decode(payload).org_id
+    except UNREADABLE:
+        return None
+
+
+_label = msgspec.json.Decoder(_Label)
+_owner = msgspec.json.Decoder(_Owner)

@@ -142,6 +142,8 @@ FEEDS: tuple[Feed, ...] = (
 )
 
 BY_NAME = {feed.name: feed for feed in FEEDS}
+BY_TYPE = {feed.event_type: feed for feed in FEEDS} | BY_NAME
+"""By what payloads call themselves; the channel's name will do too."""
 
 
 def organization_of(key: str) -> str:

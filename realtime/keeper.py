@@ -21,6 +21,7 @@ from realtime.bridge import Bridge, NotRecorded, RawCopy
 from realtime.clock import now_us
 from realtime.notes import Backfill, CloseUnknown, FeedsState, LinkState
 from realtime.product import Recorder
+from realtime.service_link import SOURCE, ServiceLink
 from realtime.snapshot import Snapshot, SnapshotProvider, SnapshotUnavailable
 from realtime.upstream.clock import Clock
 from realtime.upstream.connection import Connection
@@ -34,6 +35,7 @@ from realtime.upstream.shards import Shards
 from realtime.upstream.states import State
 from realtime.upstream.subscriptions import Subscription
 from realtime.upstream.transport import Transport
+from realtime.upstream.virtual import VirtualConnection, virtual
 
 logger = logging.getLogger("realtime.keeper")
 
@@ -54,7 +56,10 @@ SNAPSHOT_RETRY = FullJitter(base=0.5, cap=30.0)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What all keepers of a worker share. ``provider`` none means that gaps can only close as unknown."""
+    """What all keepers of a worker share. ``provider`` none means that gaps can only close as unknown.
+
+    With a ``service`` link no link has a connection of its own.
+    """
 
     worker: str
     endpoint: Endpoint
@@ -69,6 +74,7 @@ class Parts:
     settle: float
     permits: Permits
     organizations: Callable[[int], Awaitable[list[str]]]
+    service: ServiceLink | None = None
 
 
 class Tap(Protocol):
@@ -93,11 +99,18 @@ class Keeper:
         self._credentials = credentials
         self._parts = parts
         self._is_wide = parts.endpoint.dialect == "graphql"
-        wanted = Shards({} if self._is_wide else feeds.channels(parts.root, subject), parts.rng)
-        self._connection = Connection(
-            parts.endpoint, credentials, parts.transport, wanted, self, parts.clock, parts.permits
-        )
-        self.manager = Manager(self._connection, parts.policy, parts.clock, parts.rng, subject)
+        wanted = {} if self._is_wide else feeds.channels(parts.root, subject)
+        self._connection: Connection | VirtualConnection
+        if parts.service is None:
+            shards = Shards(wanted, parts.rng)
+            self._connection = Connection(
+                parts.endpoint, credentials, parts.transport, shards, self, parts.clock, parts.permits
+            )
+        else:
+            self._connection = parts.service.connection(user_id, self, wanted)
+        self._source = parts.endpoint.dialect if parts.service is None else SOURCE
+        policy = parts.policy if parts.service is None else virtual(parts.policy)
+        self.manager = Manager(self._connection, policy, parts.clock, parts.rng, subject)
         self.manager.listen(self._changed)
         self._told: tuple[object, ...] = ()
         self._was_open = False
@@ -120,9 +133,12 @@ class Keeper:
     # ── What the connection tells (connection.Inlet) ─────────────────────────────────────────────────────────
 
     def data(self, feed: str, payload: str) -> None:
+        self.hear(feed, payload, now_us())
+
+    def hear(self, feed: str, payload: str, received: int) -> None:
+        """Take one event, which arrived at ``received`` (µs)."""
         self._received += 1
-        raw = RawCopy(self.link_id, self.user_id, feed, payload, now_us(), self._parts.endpoint.dialect)
-        self._parts.bridge.copy(raw)
+        self._parts.bridge.copy(RawCopy(self.link_id, self.user_id, feed, payload, received, self._source))
         if self.tap is not None:
             self.tap.data(feed, payload)
 
@@ -154,6 +170,12 @@ class Keeper:
             self._repair = asyncio.create_task(self._run_repair(), name=f"repair {self.subject}")
         else:
             self._repair_again = True
+
+    def doubt(self, cause: str, since: int) -> None:
+        """Something came at ``since`` (µs) that may have been this link's, and was not handed on: repair it."""
+        opened = [(gaps.WHOLE_LINK, cause, since - gaps.MARGIN)]
+        self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self._rows(), opened))
+        self.compare()
 
     def reconcile(self) -> None:
         """Compare again if the last comparison was long ago; each link has its own time, or all would ask at once."""
@@ -359,9 +381,11 @@ class Keeper:
             await self._answers()
         self._covered = self._live()
         await asyncio.sleep(self._parts.settle)
+        self._repair_again = False  # whatever was asked for until now, the second snapshot answers
         second = self._backfill(await self._fetch(), since=first.applied_at + 1)
         second.before, second.live_at = first.differences, live_at
-        second.closes = await self._closable()
+        if not self._repair_again:
+            second.closes = await self._closable()
         await self._parts.bridge.note(second)
         self._compared_at = second.applied_at
         spread = self._parts.rng.uniform(0.8, 1.2)

@@ -104,7 +104,7 @@ class Leases:
             Lease.objects.bulk_create([Lease(bucket=bucket) for bucket in range(BUCKETS)], ignore_conflicts=True)
             row, _ = Worker.objects.select_for_update().get_or_create(name=self.name)
             row.fence, row.started_at, row.beat, row.stopped = row.fence + 1, now, now, False
-            row.draining = False
+            row.draining, row.service_link = False, {}
             row.save()
             held = self._take(Lease.objects.filter(owner=self.name).values_list("bucket", "fence"))
             left_live = gaps.adopt(held, self.name, now)

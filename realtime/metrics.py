@@ -14,6 +14,9 @@ LAG_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.3, 2.6,
 
 LINKS = Gauge("fleetlight_links", "Upstream links of this worker by state.", ["state"])
 BUCKETS = Gauge("fleetlight_buckets", "Buckets of links that this worker owns, of 64 in all.")
+SERVICE_EVENTS = Counter(
+    "fleetlight_service_link_events_total", "Events that the service link heard, by what became of them.", ["outcome"]
+)
 CONNECTS = Counter("fleetlight_upstream_connects_total", "Attempts to connect by outcome.", ["outcome"])
 
 # ── Bridge, record and feed ───────────────────────────────────────────────────────────────────────────────

@@ -70,6 +70,7 @@ class Worker(models.Model):
     beat = models.BigIntegerField(default=0, help_text="when it last showed that it is alive")
     stopped = models.BooleanField(default=False, help_text="it said goodbye")
     draining = models.BooleanField(default=False, help_text="an operator has it hand its links over, until it restarts")
+    service_link = models.JSONField(default=dict, blank=True, help_text="how its service link is, if it has one")
 
     def __str__(self) -> str:
         return self.name

@@ -14,7 +14,7 @@ from realtime import gaps
 from realtime.decoding import path_in
 from realtime.events import PRIORITY_SYSTEM, Draft, Recording
 from realtime.merge import canonical, tie
-from realtime.models import LINK_KEY, Gap, Link, Transition, UndecodablePayload, first_gaps
+from realtime.models import LINK_KEY, Gap, Link, Transition, UndecodablePayload, Worker, first_gaps
 from realtime.product import Recorder
 from realtime.snapshot import Snapshot
 
@@ -90,10 +90,13 @@ class FeedsState:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A payload could not be read: it is kept, and what it told of is missing until a snapshot is compared."""
+    """A payload could not be read: it is kept, and what it told of is missing until a snapshot is compared.
 
-    link_id: int
-    user_id: int
+    Without a link nobody knows whose it was; then whoever heard it sees to the windows.
+    """
+
+    link_id: int | None
+    user_id: int | None
     feed: str
     at: int
     error: str
@@ -108,8 +111,23 @@ class Unreadable:
             error=self.error[:300],
             payload=self.payload[:PAYLOAD_KEPT].replace("\x00", "\\u0000"),
         )
+        if self.link_id is None:
+            return Recording()
         opened = gaps.open_window([(self.link_id, self.feed, "undecodable payload", self.at - gaps.MARGIN)])
         return Recording(links=opened)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """How a worker's service link is, for operators."""
+
+    worker: str
+    values: dict[str, Any]
+    link_id: int | None = None
+
+    def apply(self, now: int) -> Recording:
+        Worker.objects.filter(name=self.worker).update(service_link=self.values)
+        return Recording()
 
 
 @dataclass(slots=True)

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from realtime import config
 from realtime.events import Copy, Recording
 from realtime.snapshot import Snapshot
+
+
+class Audience(NamedTuple):
+    """Whom entities concern, by their keys, as ids of users.
+
+    ``seen``: who may see one. ``strange``: for one that nobody ever saw, the members of its organisation.
+    """
+
+    seen: Mapping[str, Collection[int]]
+    strange: Mapping[str, Collection[int]]
 
 
 class Recorder(Protocol):
@@ -24,7 +34,8 @@ class Recorder(Protocol):
     def record(self, copies: Sequence[Copy], now: int) -> Recording:
         """Record a batch of copies by the merge rule; one draft for each copy, in their order.
 
-        A copy whose source is wider than its user's view (GraphQL) and that tells of what is outside it has none.
+        A copy whose source is wider than its user's view (GraphQL, the service link) and that tells of what is
+        outside it has none.
         """
 
     def reconcile(self, user_id: int, snapshot: Snapshot, since: int, now: int) -> Recording:
@@ -36,6 +47,9 @@ class Recorder(Protocol):
 
     def organizations(self, user_id: int) -> list[str]:
         """Return the ids of the organisations whose news this user wants now, as recorded: GraphQL asks for these."""
+
+    def audience(self, keys: Collection[str]) -> Audience:
+        """Return whom these entities concern, as recorded."""
 
     def visible(self, user_id: int, keys: Collection[str]) -> set[str]:
         """Return those of the keys that tell of what this user may see, as recorded."""

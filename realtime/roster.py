@@ -14,6 +14,7 @@ from realtime.database import DatabaseThread
 from realtime.gates import Gate, Gatekeeper
 from realtime.keeper import Keeper, Parts
 from realtime.models import bucket_of
+from realtime.service_link import RESTING
 from realtime.shadow import Shadows
 from realtime.upstream.credentials import Credentials, UserCredentials
 from realtime.upstream.http import TokenIssuer
@@ -24,8 +25,6 @@ from realtime.wanted import Wanted
 
 FORGET_AFTER = 600.0
 """Seconds after which the keeper of a link is let go that nobody watches and that rests."""
-
-RESTING = frozenset({State.SUSPENDED, State.STOPPED, State.FAILED})
 
 ASK_AGAIN_AFTER = 300.0
 """Seconds after which credentials that all links share are tried again although they were refused: no sign-in of
@@ -69,8 +68,16 @@ class Roster:
 
     @property
     def managers(self) -> list[Manager]:
-        """Those of all links, and of what hears along with them."""
+        """Those of all connections: the links' own, or the one that they share, and of what hears along with them."""
+        if self.parts.service is not None:
+            return [self.parts.service.manager]
         return [*(keeper.manager for keeper in self.keepers.values()), *self._shadows.managers]
+
+    def use(self, parts: Parts) -> None:
+        """Make the next keepers of other parts."""
+        self.parts = parts
+        if parts.service is not None:
+            self._gatekeeper.admit(parts.service.manager)
 
     def left_by(self, present: Collection[int], found: Collection[int]) -> list[Wanted]:
         """Return the links whose users are no longer present, but for those that were found anew."""
@@ -100,6 +107,8 @@ class Roster:
         if before is not None and row.reconnect != before.reconnect:
             if self._shared is not None:
                 keeper.manager.auth_changed(keeper.subject)
+            if self.parts.service is not None:
+                self.parts.service.reconnect()
             keeper.manager.connect_now()
         if before is not None and row.rotate != before.rotate:
             keeper.manager.rotate("asked for by an operator")
@@ -112,7 +121,10 @@ class Roster:
     def _open(self, row: Wanted) -> Keeper:
         keeper = Keeper(row.link_id, row.user_id, row.subject, self._credentials_of(row), self.parts)
         self.keepers[row.link_id] = keeper
-        self._gatekeeper.admit(keeper.manager)
+        if self.parts.service is None:
+            self._gatekeeper.admit(keeper.manager)
+        else:
+            self.parts.service.admit(row.user_id, keeper.manager)
         if self._shared is None and (not row.generation or row.refused):
             keeper.manager.shut_gate("auth", row.refused or credentials.NO_CREDENTIAL)
         return keeper
@@ -168,10 +180,15 @@ class Roster:
         if self._shared is None:
             return
         now = self.parts.clock.monotonic()
-        for keeper in self.keepers.values():
-            snapshot = keeper.manager.snapshot
+        for manager in self.managers:
+            snapshot = manager.snapshot
             if AUTH_GATE in snapshot.waiting_for and now - snapshot.since >= ASK_AGAIN_AFTER:
-                keeper.manager.auth_changed(keeper.subject)
+                manager.auth_changed(manager.name)
+
+    def follow_service(self) -> None:
+        """Have the connection that all links share, if there is one, while any of them is wanted."""
+        if self.parts.service is not None:
+            self.parts.service.follow(any(keeper.state not in RESTING for keeper in self.keepers.values()))
 
     async def let_go(self, link_ids: Collection[int], reason: str) -> None:
         """End these links; their windows open as with any other loss."""
@@ -180,6 +197,8 @@ class Roster:
         for keeper in keepers:
             self._seen.pop(keeper.link_id, None)
             self._idle_since.pop(keeper.link_id, None)
+            if self.parts.service is not None:
+                self.parts.service.dismiss(keeper.user_id)
         ended = await asyncio.gather(*(keeper.stop(reason) for keeper in keepers), return_exceptions=True)
         for keeper, fault in zip(keepers, ended, strict=True):
             if isinstance(fault, BaseException):

@@ -54,7 +54,7 @@ def strays(dialect: str, name: str, payload: str, facts: Sequence[Fact]) -> Iter
 
     In the GraphQL dialect we choose the fields, so only words can be new.
     """
-    if dialect == "events":
+    if dialect != "graphql":
         for field in msgspec.json.decode(payload, type=dict[str, msgspec.Raw]).keys() - READ[name]:
             yield Stray(name, _storable(f"$.{field}")[:MOST_LETTERS])
     for fact in facts:

@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from realtime import credentials, demand, gaps, gates, metrics, retention, snapshot, switches, wanted
+from realtime.appsync.endpoint import Endpoint
 from realtime.appsync.exceptions import BadEndpoint
 from realtime.bridge import Bridge
 from realtime.clock import now_us
@@ -31,6 +32,7 @@ from realtime.leases import Fenced, Leases, Release
 from realtime.product import Product
 from realtime.relay import Relay
 from realtime.roster import Roster
+from realtime.service_link import ServiceLink
 from realtime.shadow import Shadows
 from realtime.upstream import endpoints
 from realtime.upstream.clock import SystemClock
@@ -38,7 +40,7 @@ from realtime.upstream.machine import NOTHING, Machine, default_routes
 from realtime.upstream.permits import Permits, SharedRate
 from realtime.upstream.policy import Lifetime, Policy, preset
 from realtime.upstream.states import State
-from realtime.upstream.transport import WebSocketTransport, tls_context
+from realtime.upstream.transport import Transport, WebSocketTransport, tls_context
 from realtime.wanted import Wanted
 
 logger = logging.getLogger("realtime.worker")
@@ -160,6 +162,7 @@ class Worker:
         for task in following:
             await _cancelled(task)
         await self._roster.let_go(list(self.keepers), "the worker stopped")
+        await self._end_service("the worker stopped")
         await _cancelled(recording)
         await _cancelled(relaying)
         try:
@@ -172,6 +175,10 @@ class Worker:
         await _cancelled(proving)
         await self._close()
 
+    async def _end_service(self, reason: str) -> None:
+        if (service := self._roster.parts.service) is not None:
+            await service.stop(reason)
+
     async def _close(self) -> None:
         self._database.close()
         self._tokens.close()
@@ -180,20 +187,42 @@ class Worker:
     def _make_parts(self) -> Parts:
         upstream = self._upstream
         endpoint = endpoints.configured(upstream)
+        transport = WebSocketTransport(tls_context(str(upstream.ca_file) if upstream.ca_file else None))
+        permits = Permits(SharedRate(self._redis, endpoint.host, self._clock), self._clock)
         return Parts(
             worker=self.name,
             endpoint=endpoint,
-            transport=WebSocketTransport(tls_context(str(upstream.ca_file) if upstream.ca_file else None)),
+            transport=transport,
             policy=self._policy(),
             bridge=self.bridge,
             recorder=self._recorder,
             organizations=self._organizations,
             provider=snapshot.configured(upstream),
-            permits=Permits(SharedRate(self._redis, endpoint.host, self._clock), self._clock),
+            permits=permits,
             clock=self._clock,
             rng=Random(),
             root=upstream.channel_root,
             settle=upstream.settle,
+            service=self._service_link(endpoint, transport, permits) if upstream.shares_a_connection else None,
+        )
+
+    def _service_link(self, endpoint: Endpoint, transport: Transport, permits: Permits) -> ServiceLink:
+        credentials = endpoints.shared_credentials(self._upstream)
+        if credentials is None:
+            raise BadEndpoint(f"UPSTREAM_LINKS=service needs credentials of its own, not {self._upstream.auth} tokens")
+        return ServiceLink(
+            self.name,
+            endpoint,
+            credentials,
+            transport,
+            self._policy(),
+            permits,
+            self._clock,
+            Random(),
+            self._upstream.channel_root,
+            self.bridge,
+            self._database,
+            self._recorder,
         )
 
     def _policy(self) -> Policy:
@@ -236,6 +265,7 @@ class Worker:
             await self._database.run(self._note_applied, applied)
         except DatabaseError as error:
             logger.warning("can't note which wishes were followed, so they will be met again: %s", error)
+        self._roster.follow_service()
         await self._roster.forget()
         self._roster.ask_again()
         await self._hand_over(surplus)
@@ -303,13 +333,16 @@ class Worker:
             return
         before, self._upstream = self._upstream, replace(self._upstream, protocol=protocol)
         try:
-            self._roster.parts = self._make_parts()
+            parts = self._make_parts()
         except BadEndpoint as error:
             logger.error("the links stay with %s: %s", before.protocol, error)
             self._upstream = before
             return
         logger.info("the links change from %s to %s", before.protocol, protocol)
-        await self._roster.let_go(list(self.keepers), f"changing to {protocol}")
+        reason = f"changing to {protocol}"
+        await self._roster.let_go(list(self.keepers), reason)
+        await self._end_service(reason)
+        self._roster.use(parts)
         self._asked = set()
 
     async def _ask_presence(self) -> None:
@@ -329,6 +362,8 @@ class Worker:
             states = Counter(keeper.state for keeper in self.keepers.values())
             for state in State:
                 metrics.LINKS.labels(state.value).set(states[state])
+            if (service := self._roster.parts.service) is not None:
+                service.prove()
             for keeper in self.keepers.values():
                 keeper.reconcile()
                 if keeper.provable and (proof := keeper.proof()) is not None:

@@ -117,11 +117,21 @@ RULES = (
         ),
         ("django",),
     ),
+    Rule("realtime.copies", never=(*IO, *CLOCKS)),
+    Rule(
+        "realtime.service_link",
+        (
+            *UPSTREAM,
+            *engine("bridge", "clock", "copies", "database", "decoding", "metrics", "notes", "product"),
+        ),
+        ("django",),
+    ),
     Rule(
         "realtime.keeper",
         (
             *UPSTREAM,
-            *engine("bridge", "clock", "documents", "feeds", "gaps", "metrics", "notes", "product", "snapshot"),
+            *engine("bridge", "clock", "documents", "feeds", "gaps", "metrics", "notes", "product", "service_link"),
+            *engine("snapshot"),
         ),
     ),
     Rule(
@@ -135,15 +145,17 @@ RULES = (
     ),
     Rule(
         "realtime.roster",
-        engine("credentials", "database", "gates", "keeper", "models", "shadow", "upstream.*", "wanted"),
+        engine(
+            *("credentials", "database", "gates", "keeper", "models", "service_link", "shadow", "upstream.*", "wanted")
+        ),
     ),
     Rule(
         "realtime.worker",
         (
             *UPSTREAM,
             *engine("bridge", "clock", "config", "credentials", "database", "demand", "gaps", "gates", "keeper"),
-            *engine("leases", "metrics", "product", "relay", "retention", "roster", "shadow", "snapshot", "switches"),
-            *engine("wanted"),
+            *engine("leases", "metrics", "product", "relay", "retention", "roster", "service_link", "shadow"),
+            *engine("snapshot", "switches", "wanted"),
         ),
         ("django", "redis"),
     ),
@@ -200,7 +212,7 @@ RULES = (
     Rule("dashboard.tables", ("dashboard.fold", "dashboard.models", *engine("sql"))),
     Rule(
         "dashboard.standing",
-        ("dashboard.access", "dashboard.models", *engine("events", "snapshot", "sql")),
+        ("dashboard.access", "dashboard.models", *engine("events", "product", "snapshot", "sql")),
         ("django", "msgspec"),
     ),
     Rule(
@@ -211,7 +223,7 @@ RULES = (
         ),
         ("django",),
     ),
-    Rule("dashboard.recording", ("dashboard.*", *engine("clock", "events", "snapshot", "sql"))),
+    Rule("dashboard.recording", ("dashboard.*", *engine("clock", "events", "product", "snapshot", "sql"))),
     Rule("dashboard.product", ("dashboard.*", *engine("config"))),
     Rule(
         "dashboard*",

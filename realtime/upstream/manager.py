@@ -78,7 +78,7 @@ class Manager:
         self._clock = clock
         self._rng = rng
         self._log = logging.LoggerAdapter(logger, {"link": name})
-        self._name = name
+        self.name = name
         self._model = Model(since=clock.monotonic(), authority=name)
         self._mailbox: deque[Event] = deque()
         self._draining = False
@@ -185,19 +185,19 @@ class Manager:
                 self._publish(effect.snapshot)
 
     def _publish(self, current: Snapshot) -> None:
-        self._log.debug("= %s %s %s", self._name, current.state.value, current.reason)
+        self._log.debug("= %s %s %s", self.name, current.state.value, current.reason)
         for listener in self._listeners:
             try:
                 listener(current)
             except Exception:
-                self._log.exception("a listener of link %s failed: the link goes on", self._name)
+                self._log.exception("a listener of link %s failed: the link goes on", self.name)
 
     # ── Sessions ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _dial(self, dial: Dial) -> None:
         sink = self._sinks[dial.session] = Sink(self, dial.session)
         task = asyncio.get_running_loop().create_task(
-            self._connector.run(dial, sink), name=f"link {self._name} session {dial.session}"
+            self._connector.run(dial, sink), name=f"link {self.name} session {dial.session}"
         )
         self._tasks[dial.session] = task
         self._ending.add(task)
@@ -218,7 +218,7 @@ class Manager:
         self._ending.discard(task)
         fault = None if task.cancelled() else task.exception()
         if fault is not None:
-            self._log.error("session %d of link %s failed", session, self._name, exc_info=fault)
+            self._log.error("session %d of link %s failed", session, self.name, exc_info=fault)
         cause = Cause("internal error", repr(fault)) if fault else Cause("connection ended")
         self.post(Event(Trigger.DROPPED, session, cause=cause))
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from dashboard import access, standing
+from dashboard import access
 from dashboard.models import Change, Field, Membership, Refused, User
 from dashboard.recording import FieldRecorder
 from realtime.decoding import decode, fact_of
@@ -294,7 +294,7 @@ def test_a_snapshot_of_a_clock_far_ahead_counts_as_of_now(fleet):
 @pytest.mark.feature("S4.8")
 @pytest.mark.parametrize(("asked", "expected"), [(LATER - SECOND, False), (LATER + SECOND, True)])
 def test_an_event_without_a_time_stays_if_it_came_after_the_snapshot_was_asked_for(fleet, asked, expected):
-    wide = msgspec.structs.replace(presence(fleet.viewer, False, None, received=LATER), source=standing.WIDE)
+    wide = msgspec.structs.replace(presence(fleet.viewer, False, None, received=LATER), source="graphql")
     RECORDER.record([wide], LATER)
     told = snapshot(fleet.viewer, LATER - 2 * SECOND, [AURORA], [device(1, online=True)])
     RECORDER.reconcile(fleet.viewer.pk, msgspec.structs.replace(told, asked=asked), LATER, LATER)

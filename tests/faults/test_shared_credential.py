@@ -4,32 +4,13 @@ import re
 
 import pytest
 
-from realtime.emulator.options import DEFAULT_API_KEY
 from tests.demo import until
 from tests.faults.browser import LiveBrowser
-from tests.faults.stack import Stack
+from tests.faults.service_stack import TOKEN, ServiceStack
 
 pytestmark = [pytest.mark.faults, pytest.mark.feature("S4.12")]
 
-TOKEN = "a token of the service's own"
 CAMERA = "device/org-aurora/cam-001"
-
-
-class ServiceStack(Stack):
-    """A site that has no token of its users; its worker may be given another token for the snapshot."""
-
-    def __init__(self, folder):
-        shared = {"APPSYNC_AUTH": "api-key", "APPSYNC_API_KEY": DEFAULT_API_KEY}
-        super().__init__(folder, emulator=("--snapshot-token", TOKEN), SNAPSHOT_TOKEN=TOKEN, **shared)
-
-    def start_emulator(self):
-        super().start_emulator()
-        self._extra["SNAPSHOT_URL"] = f"{self.urls['snapshot_url']}?userId={{userId}}"
-
-    def restart_worker(self, token):
-        self._extra["SNAPSHOT_TOKEN"] = token
-        self.worker.stop()
-        self.worker.start()
 
 
 @pytest.fixture(scope="module")

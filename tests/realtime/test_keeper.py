@@ -90,6 +90,7 @@ class Upstream:
             "settle": 0.0,
             "permits": None,
             "organizations": organizations,
+            "service": None,
         }
         return Parts(**{name: known[name] for name in Parts.__dataclass_fields__})
 
@@ -183,6 +184,22 @@ async def test_a_window_in_which_nothing_happened_says_so(upstream):
     upstream.be(State.OPEN)
     await upstream.until("nothing-missed")
     assert (await upstream.gaps())[1] == ("", "connection lost", "nothing-missed")
+
+
+@pytest.mark.feature("S4.4")
+async def test_what_is_doubted_while_the_second_snapshot_is_under_way_is_not_closed_by_it(upstream):
+    await upstream.open()
+    provider, before = upstream.provider, upstream.provider.asked
+
+    def doubt():
+        if provider.asked == before + 2:
+            upstream.keeper.doubt("an entity not known before", now_us())
+
+    provider.before_answer = doubt
+    upstream.keeper.compare()
+    await upstream.until("nothing-missed")
+    assert (await upstream.gaps())[1] == ("", "an entity not known before", "nothing-missed")
+    assert provider.asked == before + 4
 
 
 async def test_b50_a_window_begins_at_the_last_frame_heard_and_not_when_the_loss_was_noticed(upstream, database):

@@ -23,7 +23,7 @@ class Kept:
     def __init__(self, clock, state, waiting_for=(), fault=None):
         self.link_id, self.subject, self.told, self.fault = 1, "sub-1", [], fault
         snapshot = SimpleNamespace(state=state, waiting_for=frozenset(waiting_for), since=clock.monotonic())
-        self.manager = SimpleNamespace(snapshot=snapshot, auth_changed=self.told.append)
+        self.manager = SimpleNamespace(snapshot=snapshot, name=self.subject, auth_changed=self.told.append)
 
     async def stop(self, reason):
         self.told.append(reason)
@@ -35,7 +35,16 @@ class Kept:
 def made():
     def make(shared=None, **kept):
         clock = ManualClock()
-        made = Roster(SimpleNamespace(clock=clock), Shadows(), shared, None, None, lambda link_id: True, "access", 30.0)
+        made = Roster(
+            SimpleNamespace(clock=clock, service=None),
+            Shadows(),
+            shared,
+            None,
+            None,
+            lambda link_id: True,
+            "access",
+            30.0,
+        )
         return made, clock
 
     return make
