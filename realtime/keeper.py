@@ -338,12 +338,13 @@ class Keeper:
             {
                 "feed": s.feed,
                 "channel": s.target,
+                "connection": number,
                 "state": s.status,
                 "attempts": s.attempts,
                 "error": s.error,
                 "since": None if s.live_since is None else self._wall_us(s.live_since),
             }
-            for s in self.subscriptions
+            for number, s in self.subscriptions.numbered()
         ]
 
     def _deaf(self) -> list[Subscription]:

@@ -159,9 +159,14 @@ class Link(models.Model):
         return self.subject
 
     def feeds(self) -> list[dict[str, Any]]:
-        """Return its subscriptions. While it is not up none is live, whatever they were when it was last heard of."""
+        """Return its subscriptions. While it is not up none is live or on a connection, whatever was last heard."""
         rows: list[dict[str, Any]] = self.subscriptions
-        return rows if self.state in LISTENING else [{**row, "state": "wanted"} for row in rows]
+        return rows if self.state in LISTENING else [{**row, "state": "wanted", "connection": None} for row in rows]
+
+    @property
+    def connections(self) -> int:
+        """How many connections its subscriptions are dealt out to."""
+        return len({row.get("connection") for row in self.feeds()} - {None})
 
     def public(self, gap: Gap | None) -> dict[str, Any]:
         """Return what its user is told of it: the fields of the entity ``LINK_KEY``, in feed, page and snapshot.

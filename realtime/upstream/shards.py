@@ -45,6 +45,12 @@ class Shards:
     def __iter__(self) -> Iterator[Subscription]:
         return chain.from_iterable(self._shards)
 
+    def numbered(self) -> Iterator[tuple[int, Subscription]]:
+        """Give each subscription with the number of its connection, from 1."""
+        for number, shard in enumerate(self._shards, 1):
+            for subscription in shard:
+                yield number, subscription
+
     @property
     def first(self) -> Subscriptions:
         """The shard of the connection that the session is, for its manager."""

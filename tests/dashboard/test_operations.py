@@ -26,8 +26,13 @@ def link(people):
         state="backoff",
         reason="token refused",
         subscriptions=[
-            {"channel": "/vortex-app/user/sub-viewer/roleChanged", "state": "live"},
-            {"channel": "/vortex-app/user/sub-viewer/tokenRevoked", "state": "refused", "error": "Unauthorized"},
+            {"channel": "/vortex-app/user/sub-viewer/roleChanged", "state": "live", "connection": 1},
+            {
+                "channel": "/vortex-app/user/sub-viewer/tokenRevoked",
+                "state": "refused",
+                "error": "Unauthorized",
+                "connection": 2,
+            },
         ],
     )
     Transition.objects.create(link=link, at=NOW, state="connecting", reason="sign-in")
@@ -78,13 +83,13 @@ def test_a_links_page_shows_its_state_transitions_and_gaps(people, link):
 def test_a_links_page_shows_its_subscriptions_one_by_one(people, link):
     Link.objects.update(state="open")
     shown = page(people.operator, f"{LINKS}{link.pk}/change/")
-    assert "Subscriptions: 1 of 2 live" in shown
+    assert "Subscriptions: 1 of 2 live, on 2 connections" in shown
     assert "/vortex-app/user/sub-viewer/tokenRevoked" in shown
     assert "Unauthorized" in shown
 
 
 def test_of_a_link_that_is_down_no_subscription_is_live(people, link):
-    assert "Subscriptions: 0 of 2 live" in page(people.operator, f"{LINKS}{link.pk}/change/")
+    assert "Subscriptions: 0 of 2 live</h2>" in page(people.operator, f"{LINKS}{link.pk}/change/")
     assert "0 / 2" in page(people.operator, LINKS)
 
 

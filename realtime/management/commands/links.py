@@ -156,6 +156,7 @@ def _summary(link: Link) -> dict[str, Any]:
         "worker": link.worker,
         "protocol": link.protocol,
         "live_feeds": f"{sum(row['state'] == 'live' for row in link.feeds())}/{len(link.subscriptions)}",
+        "connections": link.connections,
         "received": link.received,
         "connects": link.connects,
         "drops": link.drops,

@@ -31,7 +31,9 @@ def one(shards, feed):
 
 def test_two_hundred_are_on_one_connection_and_one_more_is_on_another():
     wanted = {str(number): f"/app/{number}" for number in range(CAPACITY + 1)}
-    assert [len(part) for part in dealt(Shards(wanted, Random(1)))] == [200, 1]
+    shards = Shards(wanted, Random(1))
+    assert [len(part) for part in dealt(shards)] == [200, 1]
+    assert [(number, subscription.feed) for number, subscription in shards.numbered()][-2:] == [(1, "199"), (2, "200")]
 
 
 @pytest.mark.feature("S4.5")
