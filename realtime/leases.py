@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Q
@@ -45,35 +46,52 @@ class AnotherWorker(RuntimeError):
     """A worker lives already, and this database is for one alone."""
 
 
+class _Beat(NamedTuple):
+    """A worker's last beat: since when it stands, and whether it was seen to come or only found."""
+
+    value: int
+    since: float
+    seen: bool
+
+
 class Watch:
     """Which workers live, by whether their beats move while somebody looks."""
 
     def __init__(self) -> None:
-        self._moved: dict[str, tuple[int, float]] = {}
+        self._beats: dict[str, _Beat] = {}
         self._looked = float("-inf")
 
     def living(self, beats: Mapping[str, int], now: float) -> set[str]:
         """Return the names of those that live; ``beats`` is the last beat of each, ``now`` monotonic seconds.
 
-        A name that was not seen before lives until its beat has stood still for long enough.
+        A beat that was found, at the first look or after nobody looked for a while, has its time to move like any
+        other. Who was dead before nobody looked, and did not move since, is dead still.
         """
-        if now - self._looked > LOOKED_AWAY:
-            self._moved.clear()
+        looked_away = now - self._looked > LOOKED_AWAY
+        known = {name: beat for name, beat in self._beats.items() if not (looked_away and self._lives(beat))}
         self._looked = now
-        before = self._moved
-        self._moved = {
-            name: before[name] if name in before and before[name][0] == beat else (beat, now)
-            for name, beat in beats.items()
+        self._beats = {
+            name: known[name] if name in known and known[name].value == value else _Beat(value, now, not looked_away)
+            for name, value in beats.items()
         }
-        return {name for name, (_, moved) in self._moved.items() if now - moved < DEAD_AFTER}
+        return {name for name, beat in self._beats.items() if self._lives(beat)}
+
+    @property
+    def beating(self) -> set[str]:
+        """Those of the living whose beat was seen to move, or to begin."""
+        return {name for name, beat in self._beats.items() if beat.seen and self._lives(beat)}
+
+    def _lives(self, beat: _Beat) -> bool:
+        return self._looked - beat.since < DEAD_AFTER
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a look at the leases came to.
 
-    ``lost`` are buckets that others took while this worker seemed dead; ``surplus`` those that are to be handed over;
-    ``left_live`` counts the links of taken buckets whose last owner did not close their windows.
+    ``lost`` are buckets that others took while this worker seemed dead; ``surplus`` those that are to be handed over,
+    each to one whose beat was seen: of one that may be dead they would have to be taken back. ``left_live`` counts
+    the links of taken buckets whose last owner did not close their windows.
     """
 
     taken: Collection[int]
@@ -135,7 +153,8 @@ class Leases:
         free = [row for row in rows if due[row[0]] == self.name and row[1] != self.name and row[1] not in living]
         taken, left_live = self._claim(free) if free else ({}, 0)
         self.held = {bucket: fence for bucket, fence in self.held.items() if bucket not in lost} | taken
-        surplus = [bucket for bucket in self.held if due[bucket] != self.name]
+        beating = self._watch.beating
+        surplus = [bucket for bucket in self.held if due[bucket] in beating]
         return Change(taken.keys(), lost, surplus, left_live)
 
     def owned(self, link_ids: Iterable[int]) -> set[int]:

@@ -181,6 +181,40 @@ def test_one_that_woke_up_gets_its_share_again(fleet):
     fleet.assert_shared("a", "b")
 
 
+@pytest.mark.parametrize("seconds", [LOOKED_AWAY + 1, 3600])
+def test_who_looked_away_hands_nothing_to_one_that_is_dead(fleet, seconds):
+    for name in "ab":
+        fleet.join(name)
+    fleet.look(3)
+    fleet.look(dead(), without="b")
+    fleet.now += seconds
+    for _ in range(dead() + 1):
+        assert not fleet.look(without="b")["a"].surplus
+    assert set(fleet.owners().values()) == {"a"}
+    fleet.look(3)
+    fleet.assert_shared("a", "b")
+
+
+def test_who_looked_away_takes_nothing_from_one_that_lives(fleet):
+    for name in "ab":
+        fleet.join(name)
+    fleet.look(3)
+    fleet.now += 3600
+    fleet.look(dead() - 2, without="b")
+    fleet.assert_shared("a", "b")
+
+
+def test_who_starts_hands_nothing_to_one_that_is_dead(fleet):
+    for name in "ab":
+        fleet.join(name)
+    fleet.look(3)
+    fleet.look(dead(), without="b")
+    fleet.join("a")
+    for _ in range(dead() + 1):
+        assert not fleet.look(without="b")["a"].surplus
+    assert set(fleet.owners().values()) == {"a"}
+
+
 def test_a_second_worker_of_a_name_replaces_the_first(fleet, links):
     first = fleet.join("a")
     fleet.look()
@@ -272,3 +306,13 @@ class TestWatch:
         watch = Watch()
         watch.living({"a": 1}, 0.0)
         assert watch.living({"a": 1}, DEAD_AFTER + LOOKED_AWAY) == {"a"}
+        assert watch.beating == set()
+        watch.living({"a": 2}, DEAD_AFTER + LOOKED_AWAY + 1)
+        assert watch.beating == {"a"}
+
+    def test_who_was_dead_before_nobody_looked_is_dead_still(self):
+        watch = Watch()
+        for second in range(8):
+            watch.living({"a": 1, "b": second}, float(second))
+        assert watch.living({"a": 1, "b": 7}, 100.0) == {"b"}
+        assert watch.living({"a": 2, "b": 8}, 200.0) == {"a", "b"}
