@@ -456,19 +456,24 @@ class Keeper:
         return Backfill(self.link_id, self.user_id, recorder, snapshot, since, None, self._compared_at)
 
     async def _fetch(self) -> Snapshot:
-        """Return a snapshot, however long that takes; only an answer that can never be read is an error."""
+        """Return a snapshot, however long that takes; only an answer that can never be read is an error.
+
+        Refused credentials cost one token that is forced to be new.
+        """
         assert self._parts.provider is not None
-        attempt = 0
+        attempt, refreshed, refresh = 0, False, False
         while True:
             attempt += 1
             try:
-                authorization = await self._credentials.get(refresh=attempt == 2)
+                authorization = await self._credentials.get(refresh=refresh)
+                refreshed, refresh = refreshed or refresh, False
                 return self._own(await self._parts.provider.fetch(self.subject, authorization))
             except (TokenRefused, TokenUnavailable) as error:
                 logger.warning("link %s: no token for the snapshot: %s", self.subject, error)
             except SnapshotUnavailable as error:
                 if not error.retryable:
                     raise
+                refresh = error.unauthorized and not refreshed
                 logger.warning("link %s: %s", self.subject, error)
             await asyncio.sleep(SNAPSHOT_RETRY.delay(attempt, self._parts.rng))
 

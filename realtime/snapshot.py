@@ -18,6 +18,7 @@ from realtime.clock import now_us
 from realtime.config import PER_USER, UpstreamConfig
 from realtime.events import Id, demand_shallow
 from realtime.upstream import http
+from realtime.upstream.failures import UNAUTHORIZED
 
 USER_ID = "{userId}"
 """What stands for the user in SNAPSHOT_URL."""
@@ -83,11 +84,15 @@ AT_ONCE = 16
 
 
 class SnapshotUnavailable(Exception):
-    """The provider could not answer; ``retryable`` tells whether asking again later may help."""
+    """The provider could not answer; ``retryable`` tells whether asking again later may help.
 
-    def __init__(self, message: str, *, retryable: bool = True) -> None:
+    ``unauthorized`` says that it refused the credentials that were given for the user.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = True, unauthorized: bool = False) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.unauthorized = unauthorized
 
 
 class SnapshotProvider(Protocol):
@@ -124,7 +129,8 @@ class HttpSnapshots:
             async for body in http.pages(url, headers):
                 parts.append(_decoder.decode(body))
         except http.HttpError as error:
-            raise SnapshotUnavailable(f"snapshot: {error}") from None
+            unauthorized = error.status in UNAUTHORIZED and self._token is None
+            raise SnapshotUnavailable(f"snapshot: {error}", unauthorized=unauthorized) from None
         except (msgspec.DecodeError, RecursionError) as error:
             raise SnapshotUnavailable(f"snapshot: not in the expected form: {error}", retryable=False) from None
         if len({part.as_of for part in parts}) != 1:

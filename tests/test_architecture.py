@@ -76,7 +76,11 @@ RULES = (
     Rule("realtime.alignment", never=(*IO, *CLOCKS)),
     Rule("realtime.digest", others=("msgspec",), never=(*IO, *CLOCKS)),
     Rule("realtime.comparing", engine("alignment", "decoding", "digest", "feeds"), ("msgspec",), never=(*IO, *CLOCKS)),
-    Rule("realtime.snapshot", engine("appsync.auth", "clock", "config", "events", "upstream.http"), ("msgspec",)),
+    Rule(
+        "realtime.snapshot",
+        engine("appsync.auth", "clock", "config", "events", "upstream.failures", "upstream.http"),
+        ("msgspec",),
+    ),
     Rule("realtime.strays", engine("decoding", "feeds", "models"), ("django", "msgspec")),
     Rule("realtime.drift", engine("feeds", "snapshot"), ("msgspec",), never=IO),
     # Configuration, and the ways to the stores.

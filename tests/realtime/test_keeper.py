@@ -21,10 +21,11 @@ from realtime.keeper import Keeper, Parts
 from realtime.models import Gap, Link, Transition
 from realtime.snapshot import Snapshot, SnapshotUnavailable
 from realtime.upstream.clock import SystemClock
-from realtime.upstream.credentials import StaticCredentials
+from realtime.upstream.credentials import StaticCredentials, TokenUnavailable
 from realtime.upstream.model import Breaker, Health
 from realtime.upstream.policy import FullJitter, preset
 from realtime.upstream.states import State
+from tests.fakes import FakeCredentials
 
 pytestmark = pytest.mark.feature("S4.12")
 DEADLINE = 10
@@ -250,6 +251,32 @@ async def test_a_snapshot_that_is_away_is_asked_until_it_comes(upstream, monkeyp
     upstream.provider.failures = [SnapshotUnavailable("down")] * 3
     await upstream.open()
     assert upstream.provider.asked == 3 + 2
+
+
+@pytest.mark.parametrize(
+    ("unauthorized", "refreshes"),
+    [
+        ([False, False, False], [False] * 5),
+        ([False, True, True, True], [False, False, True, False, False, False]),
+    ],
+    ids=["an outage", "refused credentials"],
+)
+async def test_a_token_is_forced_to_be_new_for_a_snapshot_once_and_only_if_it_was_refused(
+    upstream, monkeypatch, unauthorized, refreshes
+):
+    monkeypatch.setattr(keeper, "SNAPSHOT_RETRY", FullJitter(base=0.001, cap=0.001))
+    upstream.provider.failures = [SnapshotUnavailable("no", unauthorized=refused) for refused in unauthorized]
+    credentials = upstream.keeper._credentials = FakeCredentials()
+    await upstream.open()
+    assert credentials.asked == refreshes
+
+
+async def test_a_new_token_that_could_not_be_had_is_asked_for_again(upstream, monkeypatch):
+    monkeypatch.setattr(keeper, "SNAPSHOT_RETRY", FullJitter(base=0.001, cap=0.001))
+    upstream.provider.failures = [SnapshotUnavailable("no", unauthorized=True)]
+    credentials = upstream.keeper._credentials = FakeCredentials(None, TokenUnavailable("the issuer is down"))
+    await upstream.open()
+    assert credentials.asked == [False, True, True, False]
 
 
 @pytest.mark.feature("S3.10")

@@ -87,6 +87,16 @@ async def test_a_backend_that_does_not_answer_may_be_asked_again(provider):
 
 
 @pytest.mark.parametrize(
+    ("status", "token", "unauthorized"),
+    [(401, None, True), (403, None, True), (503, None, False), (None, None, False), (401, "backend", False)],
+)
+async def test_a_refusal_of_the_users_credentials_is_told_from_an_outage(provider, status, token, unauthorized):
+    provider(http.HttpError("no", status))
+    error = await refusal(HttpSnapshots("http://source/snapshot", token))
+    assert (error.retryable, error.unauthorized) == (True, unauthorized)
+
+
+@pytest.mark.parametrize(
     "body",
     [b"", b"[]", b'{"asOf":"soon","user":{"userId":"u1"}}', page(devices=[{"orgId": "a/b", "deviceId": "d"}])],
 )
