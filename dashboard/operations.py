@@ -80,15 +80,19 @@ class LinkAdmin(Record):
         self._operate(request, "resume", links)
 
     def _operate(self, request: HttpRequest, wish: str, links: QuerySet[Link]) -> None:
-        """Write the wish down for each link, durably, and who had it."""
+        """Write the wish down for each link that it means something for, durably, and who had it."""
+        asked = []
         for link in links:
-            control.wish(link.pk, wish)
-            self.log_change(request, link, f"Asked to {wish}.")
-        self.message_user(
-            request,
-            f"Asked to {wish}: {', '.join(link.subject for link in links)}. The worker answers within seconds.",
-            messages.SUCCESS,
-        )
+            try:
+                control.wish(link.pk, wish)
+            except control.NotNow as error:
+                self.message_user(request, f"Not asked to {wish}: {link.subject}, as {error}.", messages.WARNING)
+            else:
+                self.log_change(request, link, f"Asked to {wish}.")
+                asked.append(link.subject)
+        if asked:
+            text = f"Asked to {wish}: {', '.join(asked)}. The worker answers within seconds."
+            self.message_user(request, text, messages.SUCCESS)
 
     def get_urls(self) -> list:
         operate = self.admin_site.admin_view(require_POST(self.operate))

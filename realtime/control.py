@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from django.db.models import F
 
+from realtime.clock import now_us
 from realtime.models import Link
 
 OPERATIONS = ("reconnect", "rotate", "suspend", "resume", "repair")
@@ -17,7 +18,14 @@ OPERATIONS = ("reconnect", "rotate", "suspend", "resume", "repair")
 COUNTED = {"reconnect": "reconnect_wanted", "rotate": "rotate_wanted", "repair": "repair_wanted"}
 """Operations that are done once for each wish, by the column that counts the wishes."""
 
+RESTING = ("stopped", "suspended", "failed")
+"""States of a link that only somebody's wish ends."""
+
 POLL_SECONDS = 0.2
+
+
+class NotNow(Exception):
+    """A wish that means nothing for the link as it is; the text says why, and what to do instead."""
 
 
 class NotApplied(TimeoutError):
@@ -27,20 +35,42 @@ class NotApplied(TimeoutError):
 def wish(link_id: int, operation: str) -> int:
     """Ask for one of the operations and return the revision to wait for.
 
-    ``reconnect`` begins a new connection, ``rotate`` replaces the one there is without being deaf in between, and
-    ``repair`` compares what is recorded with a new snapshot.
+    ``reconnect`` begins a new connection, also if nobody is watching: then the link is let go again after a while.
+    ``rotate`` replaces the connection there is without being deaf in between, ``repair`` compares what is recorded with
+    a new snapshot.
 
-    Raises ValueError for another operation, Link.DoesNotExist for an unknown link.
+    Raises ValueError for another operation, Link.DoesNotExist for an unknown link, NotNow.
     """
     if operation not in OPERATIONS:
         raise ValueError(f"{operation!r} is none of {', '.join(OPERATIONS)}")
+    link = Link.objects.select_related("user").get(pk=link_id)
+    if operation in COUNTED and (why := _unmet(link, operation)):
+        raise NotNow(why)
     changes: dict[str, object] = {"desired_revision": F("desired_revision") + 1}
     if operation in COUNTED:
         changes[COUNTED[operation]] = F(COUNTED[operation]) + 1
     else:
         changes["desire"] = Link.Desire.SUSPENDED if operation == "suspend" else Link.Desire.AUTO
+    if operation == "reconnect":
+        changes["wanted_at"] = now_us()
     Link.objects.filter(pk=link_id).update(**changes)
     return Link.objects.values_list("desired_revision", flat=True).get(pk=link_id)
+
+
+def _unmet(link: Link, operation: str) -> str:
+    """Say why the link can't be asked for this as it is, and what to do instead; or nothing."""
+    if link.desire == Link.Desire.SUSPENDED:
+        return "the link is suspended by an operator: resume it first"
+    if not link.user.is_active:
+        return "the account of the link is not active, so it stays closed"
+    if operation == "rotate" and link.state != "open":
+        so = "it has no connection to replace"
+    elif operation == "repair" and link.state in (*RESTING, "waiting"):
+        so = "it is compared when it is up"
+    else:
+        return ""
+    how = "; reconnect brings it up" if link.state in RESTING else ""
+    return f"the link is {link.state}{': ' * bool(link.reason)}{link.reason}; {so}{how}"
 
 
 def switch(user_id: int) -> None:

@@ -67,7 +67,7 @@ def sign_in(user: Any, username: str, password: str) -> str:
 def want_link(user: Any) -> None:
     """Have a worker open the user's link now; it needs no Valkey, because workers read it from the database."""
     if user.subject:
-        wanted = {"subject": user.subject, "signed_in_at": now_us()}
+        wanted = {"subject": user.subject, "wanted_at": now_us()}
         Link.objects.update_or_create(user=user, defaults=wanted)
 
 

@@ -128,7 +128,9 @@ class Link(models.Model):
     desired_revision = models.BigIntegerField(default=0)
     applied_revision = models.BigIntegerField(default=0)
 
-    signed_in_at = models.BigIntegerField(default=0, db_index=True, help_text="a sign-in wants the link at once")
+    wanted_at = models.BigIntegerField(
+        default=0, db_index=True, help_text="a sign-in, or a wish to reconnect, wants it at once"
+    )
 
     worker = models.CharField(max_length=64, blank=True, help_text="who keeps it, or kept it last")
     protocol = models.CharField(max_length=16, default="events")

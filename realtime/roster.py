@@ -102,14 +102,14 @@ class Roster:
         before = self._seen.get(row.link_id)
         self._seen[row.link_id] = row
         self._follow_tokens(keeper, row, before)
-        if before is None or row.demand != before.demand:
-            self._follow_demand(keeper, row)
-        if before is not None and row.reconnect != before.reconnect:
+        if before is not None and row.reconnect != before.reconnect and row.allowed:
             if self._shared is not None:
                 keeper.manager.auth_changed(keeper.subject)
             if self.parts.service is not None:
                 self.parts.service.reconnect()
             keeper.manager.connect_now()
+        if before is None or row.demand != before.demand:
+            self._follow_demand(keeper, row)
         if before is not None and row.rotate != before.rotate:
             keeper.manager.rotate("asked for by an operator")
         if before is not None and row.repair != before.repair:
@@ -149,7 +149,7 @@ class Roster:
 
     def _follow_demand(self, keeper: Keeper, row: Wanted) -> None:
         manager = keeper.manager
-        if row.suspended or not row.active:
+        if not row.allowed:
             reason = "suspended by an operator" if row.suspended else "the account is not active"
             manager.suspend(reason)
             self._idle_since.pop(row.link_id, None)

@@ -16,9 +16,9 @@ from realtime.models import Link
 class Wanted:
     """One link, as far as its row says what is wanted.
 
-    ``present``: its user has an open browser, or has just signed in. ``reconnect``, ``rotate``, ``repair`` and
-    ``switch`` count the wishes for each; ``revision`` is that of the newest wish, ``applied`` that of the last one
-    which was followed.
+    ``present``: its user has an open browser or has just signed in, or an operator has just had it reconnect.
+    ``reconnect``, ``rotate``, ``repair`` and ``switch`` count the wishes for each; ``revision`` is that of the newest
+    wish, ``applied`` that of the last one which was followed.
     ``generation`` is the sign-in from which the user's tokens are, 0 without any; ``refused`` says why the issuer
     took them back. ``active``: the account may be signed in.
     """
@@ -43,12 +43,17 @@ class Wanted:
         """What decides whether the link is to be up."""
         return self.present, self.suspended, self.active
 
+    @property
+    def allowed(self) -> bool:
+        """Whether it may be up at all."""
+        return self.active and not self.suspended
+
 
 COLUMNS = (
     "pk",
     "user_id",
     "subject",
-    "signed_in_at",
+    "wanted_at",
     "desire",
     "reconnect_wanted",
     "rotate_wanted",
@@ -60,29 +65,29 @@ COLUMNS = (
     Coalesce("user__credential__refused", Value("")),
     "user__is_active",
 )
-"""In the order of Wanted's fields; ``present`` and ``suspended`` are made of ``signed_in_at`` and ``desire``."""
+"""In the order of Wanted's fields; ``present`` and ``suspended`` are made of ``wanted_at`` and ``desire``."""
 
 
 def look(
-    buckets: Collection[int], present: set[int], came: set[int], kept: set[int], signed_in_after: int
+    buckets: Collection[int], present: set[int], came: set[int], kept: set[int], wanted_after: int
 ) -> list[Wanted]:
     """Return the links in these buckets that are asked about, or of which there is news.
 
-    These are those of the users who ``came``, those with the ids in ``kept``, those of a sign-in after
-    ``signed_in_after`` (µs), and those of whom an operator wishes something. ``present`` are all users who are.
+    These are those of the users who ``came``, those with the ids in ``kept``, those that were wanted at once after
+    ``wanted_after`` (µs), and those of whom an operator wishes something. ``present`` are all users who are.
     """
     links = Link.objects.filter(user_id__in=came) | Link.objects.filter(pk__in=kept)
-    links = links | Link.objects.filter(signed_in_at__gt=signed_in_after)
+    links = links | Link.objects.filter(wanted_at__gt=wanted_after)
     links = links | Link.objects.filter(desired_revision__gt=F("applied_revision"))
     rows = links.in_buckets(buckets).values_list(*COLUMNS)
-    return [_wanted(present, signed_in_after, *row) for row in rows]
+    return [_wanted(present, wanted_after, *row) for row in rows]
 
 
 def _wanted(
-    present: set[int], signed_in_after: int, link_id: int, user_id: int, subject: str, signed_in_at: int,
+    present: set[int], wanted_after: int, link_id: int, user_id: int, subject: str, wanted_at: int,
     desire: str, *others: Any
 ) -> Wanted:  # fmt: skip
-    is_present = user_id in present or signed_in_at > signed_in_after
+    is_present = user_id in present or wanted_at > wanted_after
     return Wanted(link_id, user_id, subject, is_present, desire == Link.Desire.SUSPENDED, *others)
 
 

@@ -54,8 +54,8 @@ LOOK_AT_ALL_EVERY = 2.0
 PROVE_EVERY = 2.0
 """Seconds between two beats, and writes of how far links are recorded: what a killed worker's windows begin before."""
 
-SIGNED_IN_LASTS = 60_000_000
-"""Microseconds for which a sign-in by itself wants the link: the page that opens next takes over."""
+WANTED_FOR = 60_000_000
+"""Microseconds for which a sign-in by itself wants the link, until a page takes over, and so does a reconnect."""
 
 HAND_OVER = 50
 """Links that are handed over between two looks: their new worker dials them as they come, not all at once."""
@@ -280,7 +280,7 @@ class Worker:
         everything = now - self._looked_at_all >= LOOK_AT_ALL_EVERY
         present, kept = self._present, set(self.keepers) if everything else set()
         links = await self._database.run(
-            wanted.look, self._leases.held, present, present - self._asked, kept, now_us() - SIGNED_IN_LASTS
+            wanted.look, self._leases.held, present, present - self._asked, kept, now_us() - WANTED_FOR
         )
         self._asked = present
         if everything:

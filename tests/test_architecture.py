@@ -97,7 +97,7 @@ RULES = (
     Rule("realtime.history", engine("database", "events", "feed"), ("redis",)),
     Rule("realtime.relay", engine("clock", "database", "events", "feed", "groups", "history", "metrics"), ("redis",)),
     Rule("realtime.demand", others=("redis",)),
-    Rule("realtime.control", engine("models"), ("django",)),
+    Rule("realtime.control", engine("clock", "models"), ("django",)),
     Rule("realtime.wanted", engine("models"), ("django",)),
     Rule("realtime.gates", engine("clock", "switches"), ("msgspec",)),
     Rule("realtime.switches", engine("clock", "models")),

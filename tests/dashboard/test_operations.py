@@ -111,6 +111,17 @@ def test_a_wish_is_written_down_for_the_worker_and_for_the_audit(people, link, w
     assert entry.get_change_message() == f"Asked to {wish}."
 
 
+def test_what_means_nothing_for_a_link_is_said_and_asked_of_the_others(people, link):
+    other = link_up(people.owner)
+    answer = signed_in(people.operator).post(
+        LINKS, {"action": "rotate", "_selected_action": [link.pk, other.pk]}, follow=True
+    )
+    shown = answer.content.decode()
+    assert "Not asked to rotate: sub-viewer, as the link is backoff: token refused; it has no connection" in shown
+    assert "Asked to rotate: sub-owner." in shown
+    assert list(Link.objects.filter(rotate_wanted=1)) == [other] and LogEntry.objects.count() == 1
+
+
 def test_the_list_takes_wishes_for_many_links(people, link):
     other = link_up(people.owner)
     signed_in(people.operator).post(LINKS, {"action": "suspend", "_selected_action": [link.pk, other.pk]})

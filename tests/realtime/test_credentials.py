@@ -81,9 +81,9 @@ async def test_a_rotated_key_opens_what_the_old_one_sealed_and_a_lost_key_asks_f
 
 def test_a_sign_in_wants_the_link_at_once(user):
     credentials.want_link(user)
-    first = Link.objects.get().signed_in_at
+    first = Link.objects.get().wanted_at
     credentials.want_link(user)
-    assert 0 < first <= Link.objects.get().signed_in_at
+    assert 0 < first <= Link.objects.get().wanted_at
 
 
 async def test_a_database_that_does_not_answer_is_no_refusal(vault, monkeypatch):

@@ -1,12 +1,15 @@
 """The links that a worker keeps, as far as no database is needed: whom it asks again, and whom it lets go."""
 
+from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
 from realtime import roster
 from realtime.roster import ASK_AGAIN_AFTER, FORGET_AFTER, Roster
 from realtime.upstream.states import State
+from realtime.wanted import Wanted
 from tests.fakes import ManualClock
 
 
@@ -76,6 +79,19 @@ async def test_one_that_fails_to_end_keeps_no_other_from_ending(made, caplog):
     await links.let_go([0, 1, 2], "the worker stopped")
     assert [keeper.told for keeper in kept] == [["the worker stopped"]] * 3
     assert links.keepers == {} and "did not end as it should" in caplog.text
+
+
+@pytest.mark.parametrize(("suspended", "calls"), [(False, ["connect_now", "resume", "start"]), (True, ["suspend"])])
+def test_a_wish_to_reconnect_overrides_that_nobody_watches_and_no_operator(made, suspended, calls):
+    links, clock = made()
+    links.keepers[1] = kept = Kept(clock, State.SUSPENDED)
+    row = Wanted(1, 1, "sub-1", False, False, 0, 0, 0, 0, 0, 0, 1, "", True)
+    kept.manager = Mock(snapshot=kept.manager.snapshot)
+    assert not links.follow(row)
+    kept.manager.reset_mock()
+    wished = replace(row, present=True, suspended=suspended, reconnect=1, revision=1)
+    assert links.follow(wished)
+    assert [name for name, *_ in kept.manager.method_calls] == calls
 
 
 @pytest.mark.parametrize("state", [State.SUSPENDED, State.STOPPED, State.FAILED, State.OPEN])

@@ -34,7 +34,7 @@ def test_links_of_other_buckets_are_not_looked_at(links):
 @pytest.mark.feature("S2.8")
 def test_presence_and_a_sign_in_want_a_link_and_a_kept_one_is_told_that_nobody_does(links):
     present, signed_in, kept = links
-    Link.objects.filter(pk=signed_in.pk).update(signed_in_at=NOW + 1)
+    Link.objects.filter(pk=signed_in.pk).update(wanted_at=NOW + 1)
     found = wanted.look(EVERY, {present.user_id}, {present.user_id}, {kept.pk}, NOW)
     assert ids(found) == {present.pk: True, signed_in.pk: True, kept.pk: False}
 

@@ -7,9 +7,10 @@ import pytest
 import pytest_asyncio
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
+from django.db.models import F
 
 from dashboard.recording import FieldRecorder
-from realtime import config, credentials, demand, gaps, gates, product
+from realtime import config, control, credentials, demand, gaps, gates, product
 from realtime import valkey as valkey_client
 from realtime.clock import now_us
 from realtime.leases import Fenced, Leases
@@ -95,6 +96,22 @@ async def test_a_link_follows_its_user_who_comes_and_goes_and_comes_again(start,
         await until(lambda: is_in("suspended"))
 
 
+async def test_an_operator_has_a_link_reconnect_that_nobody_watches_and_it_is_let_go_again(
+    start, link, database, monkeypatch
+):
+    async def is_in(*states):
+        return [row.state in states for row in await rows(database, Link)] == [True]
+
+    monkeypatch.setattr("realtime.worker.WANTED_FOR", 1_000_000)
+    start()
+    await until(lambda: is_in("stopped"))
+    for _ in range(2):  # a link that was never opened, then one that is kept and rests
+        await database.run(control.wish, link.pk, "reconnect")
+        await until(lambda: is_in("waiting"))
+        await until(lambda: rows(database, Link, applied_revision=F("desired_revision")))
+        await until(lambda: is_in("suspended"))
+
+
 async def test_a_stopped_worker_says_goodbye(start, database):
     worker, task = start()
     await until(lambda: reached(database, 1))
@@ -134,7 +151,7 @@ async def test_a_database_that_is_away_for_a_moment_does_not_keep_a_link_from_it
 
 async def test_a_gate_that_an_operator_shuts_lets_every_link_rest_and_says_why(start, link, database):
     await database.run(gates.shut_gate, "maintenance", "AppSync is being moved")
-    await database.run(lambda: Link.objects.update(signed_in_at=now_us()))
+    await database.run(lambda: Link.objects.update(wanted_at=now_us()))
     start()
 
     async def rests():

@@ -55,10 +55,9 @@ class Command(ExampleCommand):
 
     def _repair(self, options: dict[str, Any]) -> None:
         link = shown.find_link(options["link"])
-        revision = control.wish(link.pk, "repair")
         try:
-            link = control.wait_applied(link.pk, revision)
-        except control.NotApplied as error:
+            link = control.wait_applied(link.pk, control.wish(link.pk, "repair"))
+        except (control.NotNow, control.NotApplied) as error:
             raise CommandError(str(error)) from None
         if link.state != "open":
             raise CommandError(f"the link is {link.state} ({link.reason}): it is compared as soon as it is open again")

@@ -120,10 +120,10 @@ class Command(ExampleCommand):
             raise CommandError(str(error)) from None
 
     def _ask(self, link: Link, operation: str, as_json: bool) -> None:
-        revision = control.wish(link.pk, operation)
         try:
+            revision = control.wish(link.pk, operation)
             shown.row(self.stdout, _summary(control.wait_applied(link.pk, revision)), as_json=as_json)
-        except control.NotApplied as error:
+        except (control.NotNow, control.NotApplied) as error:
             raise CommandError(str(error)) from None
 
 

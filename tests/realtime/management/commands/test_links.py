@@ -57,6 +57,13 @@ def test_a_wish_is_desired_state_and_waits_for_a_worker(links, monkeypatch, oper
     assert (getattr(ada, column), ada.desired_revision, ada.applied_revision) == (after, 1, 1)
 
 
+@pytest.mark.parametrize("command", [("links", "rotate"), ("links", "repair"), ("gaps", "repair")])
+def test_what_a_resting_link_can_not_do_is_an_error_that_says_what_to_do(links, command):
+    links.filter(subject="sub-ada").update(state="suspended", reason="nobody is watching")
+    with pytest.raises(CommandError, match=r"suspended: nobody is watching; .*reconnect brings it up"):
+        call_command(*command, "ada")
+
+
 def test_without_a_worker_the_wish_stands_and_that_is_said(links, monkeypatch):
     monkeypatch.setattr("realtime.control.wait_applied.__defaults__", (5.0, lambda _: None))
     with pytest.raises(CommandError, match="upstream"):
