@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.db import DatabaseError, transaction
+from django.db.models import F
 
 from realtime import config
 from realtime.appsync.auth import Authorization, Token
@@ -80,8 +81,8 @@ def store(user_id: int, tokens: Tokens) -> None:
 
 
 def refuse(user_id: int, reason: str) -> None:
-    """Note that this user's tokens are worth nothing any more, until the next sign-in."""
-    Credential.objects.filter(user_id=user_id).update(refused=reason[:200])
+    """Note that this user's tokens are worth nothing any more, until the next sign-in, and end their generation."""
+    Credential.objects.filter(user_id=user_id).update(refused=reason[:200], generation=F("generation") + 1)
 
 
 def stored(user_id: int, use: str) -> Authorization:

@@ -283,7 +283,10 @@ class Drift(models.Model):
 
 
 class Credential(models.Model):
-    """A user's upstream tokens, encrypted. Only the worker that owns the user's link refreshes them."""
+    """A user's upstream tokens, encrypted. Only the worker that owns the user's link refreshes them.
+
+    A revocation ends their generation, as a sign-in does; an issuer that refuses to refresh them does not.
+    """
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="credential")
     sealed = models.BinaryField(help_text="tokens, encrypted with TOKEN_KEY")

@@ -126,7 +126,7 @@ class Roster:
         else:
             self.parts.service.admit(row.user_id, keeper.manager)
         if self._shared is None and (not row.generation or row.refused):
-            keeper.manager.shut_gate("auth", row.refused or credentials.NO_CREDENTIAL)
+            keeper.manager.shut_gate(AUTH_GATE, row.refused or credentials.NO_CREDENTIAL)
         return keeper
 
     def _credentials_of(self, row: Wanted) -> Credentials:
@@ -137,12 +137,18 @@ class Roster:
         return UserCredentials(vault, self._issuer, time.time, self._token_use)
 
     def _follow_tokens(self, keeper: Keeper, row: Wanted, before: Wanted | None) -> None:
+        """Use what a sign-in brought, and close the link once its tokens were revoked.
+
+        An issuer that gives no new ones says nothing against the token with which the connection was opened.
+        """
         if self._shared is not None or before is None:
             return
         if (row.generation, row.refused) == (before.generation, before.refused):
             return
-        if row.refused:
-            keeper.manager.shut_gate("auth", row.refused)
+        if row.refused and row.generation != before.generation:
+            keeper.manager.shut_gate(AUTH_GATE, row.refused)
+        elif row.refused:
+            keeper.manager.shut_gate(AUTH_GATE, f"the issuer refuses a token: {row.refused}", keep=True)
         else:
             keeper.manager.auth_changed(row.subject)
             keeper.manager.start()

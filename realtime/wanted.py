@@ -19,8 +19,8 @@ class Wanted:
     ``present``: its user has an open browser or has just signed in, or an operator has just had it reconnect.
     ``reconnect``, ``rotate``, ``repair`` and ``switch`` count the wishes for each; ``revision`` is that of the newest
     wish, ``applied`` that of the last one which was followed.
-    ``generation`` is the sign-in from which the user's tokens are, 0 without any; ``refused`` says why the issuer
-    took them back. ``active``: the account may be signed in.
+    ``generation`` rises with each sign-in that brings tokens and each revocation, and is 0 before any; ``refused`` says
+    why the issuer gives no new ones, or who revoked them. ``active``: the account may be signed in.
     """
 
     link_id: int

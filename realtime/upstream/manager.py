@@ -127,8 +127,9 @@ class Manager:
     def resume(self) -> None:
         self.post(Event(Trigger.RESUME))
 
-    def shut_gate(self, name: str, reason: str = "") -> None:
-        self.post(Event(Trigger.GATE_LOST, name=name, text=reason))
+    def shut_gate(self, name: str, reason: str = "", *, keep: bool = False) -> None:
+        """Dial no more until the gate is open, and close what there is, or ``keep`` what is open."""
+        self.post(Event(Trigger.GATE_LOST, name=name, text=reason, keep=keep))
 
     def open_gate(self, name: str) -> None:
         self.post(Event(Trigger.GATE_GAINED, name=name))

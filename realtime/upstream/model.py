@@ -173,7 +173,8 @@ class Event:
     """One thing that happened. ``session`` is set on what a session tells, and on the firing of its timers.
 
     The other fields belong to some triggers: ``name`` (gate), ``cause``, ``text`` (reason, authority),
-    ``seconds`` (grace, time-out, gap), ``heard`` (when the last frame came), ``token`` (of a timer), ``final``.
+    ``seconds`` (grace, time-out, gap), ``heard`` (when the last frame came), ``token`` (of a timer), ``final``,
+    ``keep`` (a gate that is shut for what is yet to come).
     """
 
     trigger: Trigger
@@ -185,6 +186,7 @@ class Event:
     heard: float | None = None
     token: int | None = None
     final: bool = False
+    keep: bool = False
 
 
 # ── What is to be done ───────────────────────────────────────────────────────────────────────────────────────

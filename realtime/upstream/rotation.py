@@ -3,8 +3,7 @@
 The reason may be the service's limit on a connection's life, a change of the network's route, a sleep, or an
 operator. The candidate is dialled, accepted and subscribed while the present session goes on; one step then makes it
 the active one, and the old one is heard out. Its failure costs nothing: the present session stays, and the next
-candidate has its time. (A worker that learns so from the issuer that a user's tokens are void shuts the gate, and that
-does close the link.)
+candidate has its time.
 """
 
 from __future__ import annotations
@@ -34,6 +33,12 @@ def pursue(s: Step) -> None:
     waits = s.model.candidate is not None or s.is_armed(TimerKind.ROTATION)
     if s.model.state is State.OPEN and s.model.rotating and may and not waits:
         s.set(candidate=s.dial())
+
+
+def give_up(s: Step) -> None:
+    """Close the candidate, if there is one; the next one is dialled once that may be tried."""
+    s.close(s.model.candidate)
+    s.set(candidate=None)
 
 
 def limit_life(s: Step) -> None:
@@ -141,8 +146,8 @@ def _token_failed(s: Step, event: Event) -> None:
 
 def _discard(s: Step, cause: Cause) -> None:
     """Close the candidate and give the next one its time, unless the credentials have to change first."""
-    s.close(s.model.candidate)
-    s.set(candidate=None, last_error=cause, rotation_attempt=s.model.rotation_attempt + 1)
+    give_up(s)
+    s.set(last_error=cause, rotation_attempt=s.model.rotation_attempt + 1)
     if not s.model.shut:
         s.arm(TimerKind.ROTATION, max(s.policy.backoff.delay(s.model.rotation_attempt, s.rng), cause.retry_after))
 

@@ -76,7 +76,7 @@ def snapshot(model: Model) -> Snapshot:
     return Snapshot(
         revision=model.revision,
         state=model.state,
-        reason=model.reason,
+        reason=_reason(model),
         attempt=model.attempt,
         session=model.active.id if model.active else 0,
         candidate=(candidate.id, candidate.phase) if candidate else None,
@@ -93,6 +93,14 @@ def snapshot(model: Model) -> Snapshot:
         drops=model.drops,
         rotations=model.rotations,
     )
+
+
+def _reason(model: Model) -> str:
+    """Return why the state is what it is; of a connection that stays though a gate is shut, also what it lacks."""
+    if not model.shut or model.state is not State.OPEN:
+        return model.reason
+    kept = f"{missing(model)}; what is open stays until it ends"
+    return f"{model.reason}; {kept}" if model.reason else kept
 
 
 def _is_stale(model: Model, event: Event) -> bool:
@@ -143,12 +151,14 @@ def _stop(s: Step, event: Event) -> None:
 
 
 def _gate_lost(s: Step, event: Event) -> None:
-    """A gate is shut, or shut for another reason than before."""
+    """A gate is shut, or shut for another reason than before; with ``keep``, what is open stays."""
     known = s.model.shut.get(event.name)
     if known is not None and event.text in ("", known) and s.model.state not in HAS_SESSION:
         return
     shut(s, event.name, event.text)
-    if s.model.state not in (State.STOPPED, State.SUSPENDED, State.FAILED):
+    if event.keep and s.model.state is State.OPEN:
+        rotation.give_up(s)
+    elif s.model.state not in (State.STOPPED, State.SUSPENDED, State.FAILED):
         rest(s, State.WAITING, missing(s.model))
 
 

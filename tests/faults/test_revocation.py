@@ -2,6 +2,7 @@
 
 import time
 
+import httpx
 import pytest
 
 from tests.demo import until
@@ -40,7 +41,30 @@ def test_an_ended_last_membership_ends_the_session(stack, viewer, open_page, ass
 def test_a_revoked_token_ends_the_session(stack, viewer, open_page, assert_nothing_lost):
     stack.control("revoke", {"sub": "sub-viewer", "reason": "lost laptop"})
     until(lambda: viewer.closed_for_good, "the end of the session", AT_ONCE)
+    until(lambda: stack.link("sub-viewer")["state"] == "waiting", "the end of the link", AT_ONCE)
     assert viewer.client.get("/live/snapshot/").status_code == 401
+    assert_nothing_lost(viewer=open_page("viewer"))
+
+
+REFRESH_TOKEN = """
+from dashboard.models import User
+from realtime.credentials import DatabaseVault
+print(DatabaseVault.read(User.objects.get(username="viewer").pk).refresh_token)
+"""
+
+
+def test_a_sign_in_that_the_issuer_ended_in_silence_costs_no_connection(stack, viewer, open_page, assert_nothing_lost):
+    drops = stack.link("sub-viewer")["drops"]
+    ended = {"token": stack.run_manage("shell", "-v", "0", "-c", REFRESH_TOKEN).strip()}
+    assert httpx.post(stack.urls["revoke_url"], data=ended).is_success
+    stack.run_manage("links", "rotate", "viewer")
+    until(lambda: "the issuer refuses a token" in stack.link("sub-viewer")["reason"], "the reason", 15)
+    before = viewer.store.new
+    until(lambda: viewer.store.new > before + 10, "changes that come all the same")
+    link = stack.link("sub-viewer")
+    assert (link["state"], link["drops"]) == ("open", drops)
+    stack.fault("drop", user="viewer")
+    until(lambda: stack.link("sub-viewer")["state"] == "waiting", "the end", 10)
     assert_nothing_lost(viewer=open_page("viewer"))
 
 

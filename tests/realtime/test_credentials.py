@@ -66,6 +66,16 @@ async def test_refused_tokens_say_why_until_the_next_sign_in(user, vault, databa
     assert await vault.load()
 
 
+async def test_a_revocation_voids_a_refresh_that_is_under_way(user, vault, database):
+    await database.run(credentials.store, user.pk, TOKENS)
+    tokens = await vault.load()
+    await database.run(credentials.refuse, user.pk, "lost laptop")
+    assert not await vault.save(tokens)
+    await vault.refuse(tokens.generation, "too late")
+    with pytest.raises(TokenRefused, match="lost laptop"):
+        await vault.load()
+
+
 async def test_a_rotated_key_opens_what_the_old_one_sealed_and_a_lost_key_asks_for_a_sign_in(
     user, vault, database, monkeypatch
 ):

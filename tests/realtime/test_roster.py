@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import pytest
 
@@ -92,6 +92,21 @@ def test_a_wish_to_reconnect_overrides_that_nobody_watches_and_no_operator(made,
     wished = replace(row, present=True, suspended=suspended, reconnect=1, revision=1)
     assert links.follow(wished)
     assert [name for name, *_ in kept.manager.method_calls] == calls
+
+
+@pytest.mark.parametrize(
+    ("generation", "asked"),
+    [(1, call("auth", "the issuer refuses a token: no", keep=True)), (2, call("auth", "no"))],
+    ids=["no new tokens", "revoked"],
+)
+def test_tokens_that_are_not_renewed_close_nothing_and_a_revocation_does(made, generation, asked):
+    links, clock = made()
+    links.keepers[1] = kept = Kept(clock, State.OPEN)
+    kept.manager = Mock(snapshot=kept.manager.snapshot)
+    row = Wanted(1, 1, "sub-1", True, False, 0, 0, 0, 0, 0, 0, 1, "", True)
+    links.follow(row)
+    links.follow(replace(row, generation=generation, refused="no"))
+    assert kept.manager.shut_gate.call_args_list == [asked]
 
 
 @pytest.mark.parametrize("state", [State.SUSPENDED, State.STOPPED, State.FAILED, State.OPEN])

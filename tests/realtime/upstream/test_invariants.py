@@ -234,6 +234,10 @@ class Machine(RuleBasedStateMachine):
     def shut_gate(self, gate, reason):
         self.post(T.GATE_LOST, name=gate, text=reason)
 
+    @rule(reason=st.sampled_from(["", "why"]))
+    def get_no_new_tokens(self, reason):
+        self.post(T.GATE_LOST, name=AUTH_GATE, text=reason, keep=True)
+
     @rule(gate=st.sampled_from(["licence", "maintenance"]))
     def open_gate(self, gate):
         self.post(T.GATE_GAINED, name=gate)

@@ -143,6 +143,38 @@ def test_a_gate_that_shuts_for_the_reason_that_is_known_closes_what_is_open(open
     assert opened.state is State.WAITING
 
 
+def test_what_is_open_stays_while_there_are_no_new_tokens_and_says_so(opened):
+    opened.candidate()
+    assert opened(T.GATE_LOST, name=AUTH_GATE, text="no token: revoked", keep=True) == [Close(2)]
+    assert (opened.state, opened.session) == (State.OPEN, 1)
+    assert opened.snapshots[-1].reason == "no token: revoked; what is open stays until it ends"
+    assert opened(T.ROTATE, text="asked for") == []
+    opened(T.DROPPED)
+    assert (opened.state, opened.snapshots[-1].reason) == (State.WAITING, "no token: revoked")
+
+
+def test_what_stays_without_new_tokens_is_replaced_once_there_are_some(opened):
+    opened(T.GATE_LOST, name=AUTH_GATE, text="no token", keep=True)
+    opened(T.ROTATE, text="asked for")
+    assert opened(T.AUTH_CHANGED, text="") == [Dial(2)]
+    assert opened.snapshots[-1].reason == ""
+
+
+def test_what_stays_and_is_partial_says_both():
+    opened = Stepping.into(State.SYNCING, POLICY)
+    opened(T.SYNCED, final=False, text="refused: role")
+    opened(T.GATE_LOST, name=AUTH_GATE, text="no token", keep=True)
+    assert opened.snapshots[-1].reason == "refused: role; no token; what is open stays until it ends"
+    assert opened(T.AUTH_CHANGED, text="") == [] and opened.snapshots[-1].reason == "refused: role"
+
+
+@pytest.mark.parametrize("state", [State.CONNECTING, State.SYNCING, State.BACKOFF, State.COOLING])
+def test_what_is_not_open_yet_waits_for_new_tokens(state):
+    stepping = Stepping.into(state)
+    stepping(T.GATE_LOST, name=AUTH_GATE, text="no token", keep=True)
+    assert (stepping.state, stepping.model.reason) == (State.WAITING, "no token")
+
+
 def test_a_link_that_is_only_kept_for_its_grace_is_replaced_once_somebody_is_back(opened):
     opened(T.SUSPEND, text="nobody is watching", seconds=20.0)
     assert opened(T.ROTATE, text="asked for") == []

@@ -20,7 +20,7 @@ from realtime.upstream.states import CANDIDATE, DRAINING, HAS_SESSION, TABLE, St
 from tests.realtime.upstream.stepping import FIRINGS, GIVES_UP, SLOTS, TELLS, Stepping
 
 VARIANTS = {
-    Trigger.GATE_LOST: [{"name": "licence"}, {"name": "auth"}],
+    Trigger.GATE_LOST: [{"name": "licence"}, {"name": "auth"}, {"name": "auth", "keep": True}],
     Trigger.DROPPED: [{}, {"cause": Cause("refused", status=401)}],
     Trigger.GATE_GAINED: [{"name": "licence"}, {"name": "auth"}],
     Trigger.SUSPEND: [{"text": "nobody is watching", "seconds": 20.0}, {"text": "suspended by an operator"}],
