@@ -36,7 +36,10 @@ Page = Callable[..., HttpResponse]
 
 
 def live_page(template: str) -> Callable[[View], Page]:
-    """Make a page of the signed-in person: its cursor is read first, then what the view returns, then its path."""
+    """Make a page of the signed-in person: its cursor is read first, then the state of its link, then the view's.
+
+    So a page is at least as new as the versions that it carries, by which its browser knows what is newer.
+    """
 
     def decorate(view: View) -> Page:
         @require_safe
@@ -45,9 +48,9 @@ def live_page(template: str) -> Callable[[View], Page]:
         @wraps(view)
         def page(request: SignedInRequest, **kwargs: str) -> HttpResponse:
             doors = live.begin(request.user)
-            context = view(request, **kwargs)
             now = now_us()
             link = upstream.own_link(request.user)
+            context = view(request, **kwargs)
             reason = link.freshness(now)
             known = access.organizations(request.user.pk)
             standing = {

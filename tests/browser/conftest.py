@@ -101,7 +101,12 @@ def still(world):
 
 @pytest.fixture
 def fault(demo):
-    """Let the emulator misbehave until the end of the test."""
+    """Let the emulator misbehave until the end of the test, or until it calls ``fault.clear()``."""
     address = f"{demo.record['control_url']}/faults"
-    yield lambda **fault: httpx.post(address, json=fault).raise_for_status()
-    httpx.delete(address).raise_for_status()
+
+    def begin(**fault):
+        httpx.post(address, json=fault).raise_for_status()
+
+    begin.clear = lambda: httpx.delete(address).raise_for_status()
+    yield begin
+    begin.clear()

@@ -103,14 +103,20 @@ def test_switches_back_and_forth_under_traffic_end_with_the_same_state_in_all_ta
         world(op="resume")
 
 
-def test_the_switch_is_a_row_in_the_ledger_that_is_closed(open_page, still, back):
+def test_the_switch_is_a_row_in_the_ledger_that_is_closed_before_ones_eyes(open_page, still, back, fault):
     page = live(open_page("/connection/", "manager"))
+    other = marked(live(open_page("/connection/", "manager")))
+    fault(kind="snapshot-down", user="manager")
     choose(page, "Borealis Retail")
-    live(page)
-    page.reload()
-    row = page.locator("table[aria-label=Gaps] tbody tr").first
-    expect(row).to_contain_text("Organisation switched")
-    expect(row.locator("[data-outcome]")).to_have_text(re.compile("Repaired|Nothing missed"))
+    for tab in (marked(page), other):
+        row = tab.locator("table[aria-label=Gaps] tbody tr").first
+        expect(row).to_contain_text("Organisation switched", timeout=SOON)
+        expect(row.locator("[data-outcome]")).to_have_text("Open", timeout=SOON)
+    fault.clear()
+    for tab in (page, other):
+        outcome = tab.locator("table[aria-label=Gaps] [data-outcome]").first
+        expect(outcome).to_have_text(re.compile("Repaired|Nothing missed"), timeout=40_000)
+        assert_not_reloaded(tab)
 
 
 def test_what_somebody_types_in_another_tab_is_kept(open_page, still, back):

@@ -3,9 +3,10 @@
 import pytest
 from django.test import Client
 
+from dashboard import timeline
 from dashboard.models import Change, Field, User, Visibility
 from realtime.merge import tie
-from realtime.models import Gap, Topic
+from realtime.models import Gap, Link, Topic
 from tests.dashboard.conftest import NOW, link_up, show, signed_in, value_of
 
 PAGES = ["/", "/devices/", "/archives/", "/organization/", "/connection/"]
@@ -133,6 +134,21 @@ def test_a_page_carries_the_state_of_ones_own_link(fleet):
     shown = html(fleet.viewer, "/")
     assert 'data-entity="link/self"' in shown
     assert value_of(shown.split('data-entity="link/self"')[1], "state") == "backoff"
+
+
+def test_a_ledger_is_at_least_as_new_as_the_version_of_the_link_that_it_carries(fleet, monkeypatch):
+    link_up(fleet.viewer, noted_at=NOW)
+    read = timeline.gaps
+
+    def read_while_the_link_has_news(user, since):
+        rows = read(user, since)
+        Link.objects.update(noted_at=NOW + 1)
+        return rows
+
+    monkeypatch.setattr(timeline, "gaps", read_while_the_link_has_news)
+    shown = html(fleet.viewer, "/connection/")
+    assert f'data-link-part="gaps" data-noted="{NOW}"' in shown
+    assert f'data-link-part="worker" data-noted="{NOW}"' in shown
 
 
 def test_hostile_names_are_text(fleet):

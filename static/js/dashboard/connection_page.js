@@ -1,14 +1,16 @@
 /**
- * My connection: which way the feed comes, why that way, and what one can do about it.
+ * My connection: which way the feed comes, why that way, what one can do about it, and what became of its gaps.
  */
 
 import { fullTime } from "./format.js";
 import { setText } from "./hooks.js";
+import { LinkParts } from "./link_parts.js";
 
 const TRANSPORTS = { websocket: "WebSocket", sse: "Server-sent events" };
 
 export class ConnectionPage {
   #feed;
+  #linkParts;
   #card = document.querySelector("[data-connection]");
   #retry = document.querySelector("[data-retry]");
   #switch = document.querySelector("[data-switch-transport]");
@@ -19,6 +21,7 @@ export class ConnectionPage {
    */
   constructor(feed, transports, signal) {
     this.#feed = feed;
+    this.#linkParts = LinkParts.ofPage(feed.store, signal);
     this.#retry?.addEventListener("click", () => feed.connection.retry());
     this.#switch?.addEventListener("click", () => feed.connection.useAnother());
     if (this.#switch) this.#switch.hidden = transports.length < 2;
@@ -37,6 +40,7 @@ export class ConnectionPage {
     this.#say("cursor", String(this.#feed.store.cursor));
     if (this.#retry) this.#retry.hidden = connection.state !== "waiting" && connection.state !== "failed";
     if (this.#switch) this.#switch.disabled = connection.state !== "connected";
+    this.#linkParts.follow();
   }
 
   #say(what, text) {

@@ -64,8 +64,6 @@ async function render() {
   if (signal.aborted) return;
   if (page === null) return later(FAILED_MS);
   renderedAt = performance.now();
-  // The sign-in form, or word that it is gone: what is no live page takes the place of this one as a whole.
-  if (page.body.dataset.live !== "on") return location.reload();
   keepFocus(() => take(page));
   replaced();
 }
@@ -75,10 +73,18 @@ function address() {
   return document.querySelector("link[rel=canonical]")?.href ?? location.href;
 }
 
-async function fetchPage(signal) {
+/**
+ * @param {AbortSignal} signal
+ * @returns {Promise<Document>} this page as the server renders it now; rejects while the server does not answer
+ */
+export async function fetchPage(signal) {
   const response = await fetch(address(), { signal, cache: "no-store", credentials: "same-origin" });
   if (response.status >= 500) throw new Error(`The server answered ${response.status}`);
-  return new DOMParser().parseFromString(await response.text(), "text/html");
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  if (page.body.dataset.live === "on") return page;
+  // The sign-in form, or word that it is gone: what is no live page takes the place of this one as a whole.
+  location.reload();
+  throw new Error("This is no live page any more");
 }
 
 /** @param {Document} page its nodes are moved here */

@@ -28,8 +28,13 @@ function nameZone(heading) {
 }
 
 function showAll() {
+  showTimesIn(document);
+  day = new Date().toDateString();
+}
+
+/** @param {ParentNode} root has columns of no list */
+export function showTimesIn(root) {
   const now = new Date();
-  for (const node of document.querySelectorAll("time[data-value]")) showTime(node, now);
-  for (const node of document.querySelectorAll('[data-format="time"]')) showText(node);
-  day = now.toDateString();
+  for (const node of root.querySelectorAll("time[data-value]")) showTime(node, now);
+  for (const node of root.querySelectorAll('[data-format="time"]')) showText(node);
 }

@@ -13,7 +13,7 @@ import { Connection } from "./connection.js";
 export const GATHER_MS = 50;
 
 /** The entity that tells of this person's own upstream link. */
-const LINK = "link/self";
+export const LINK = "link/self";
 
 /**
  * @typedef {object} FeedStatus everything that decides whether what is shown is so
