@@ -17,10 +17,9 @@ PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 def show(key, people, at=NOW, **values):
     """Record an entity and let `people` see it."""
-    for name, value in values.items():
-        text = canonical(value)
-        times = {"changed_at": at, "confirmed_at": at, "heard_at": at, "recorded_at": at}
-        Field.objects.create(key=key, name=name, value=text, time=at, tie=tie(text), **times)
+    texts = {name: canonical(value) for name, value in values.items()}
+    times = {"time": at, "changed_at": at, "confirmed_at": at, "heard_at": at, "recorded_at": at}
+    Field.objects.bulk_create(Field(key=key, name=n, value=t, tie=tie(t), **times) for n, t in texts.items())
     org = key.split("/")[1]
     Visibility.objects.bulk_create([Visibility(user=user, key=key, org_id=org, granted_at=at) for user in people])
 
