@@ -18,13 +18,9 @@ from redis import Redis
 from project.state import socket_path
 from realtime.demo import Demo, DemoOptions
 from realtime.emulator.clock import EPOCH
-from tests.demo import ROOT, free_port, sign_in, until
+from tests.demo import HURRIED, ROOT, free_port, sign_in, until
 
 PARTS = ("valkey", "emulator", "worker", "web")
-SETTLE_SECONDS = 0.3
-HURRIED = {"UPSTREAM_SETTLE_SECONDS": str(SETTLE_SECONDS), "UPSTREAM_STABLE_SECONDS": "1"}
-"""A connection that held for a second is believed: the faults of several tests are not one series of failures."""
-
 WITHIN = 30_000_000
 """Microseconds from an event's publication to its receipt, by which one without a time is recognized."""
 
