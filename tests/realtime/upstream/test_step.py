@@ -9,6 +9,7 @@ from realtime.upstream.step import AUTH_GATE, snapshot
 from tests.realtime.upstream.stepping import Stepping
 
 T = Trigger
+SESSIONS = [state for state in State if state in HAS_SESSION]
 
 
 # ── Wishes and gates ─────────────────────────────────────────────────────────────────────────────────────────
@@ -59,7 +60,7 @@ def test_a_gate_that_is_shut_for_another_reason_now_says_so():
     assert stepping.model.reason == "the licence ended yesterday"
 
 
-@pytest.mark.parametrize("state", list(HAS_SESSION))
+@pytest.mark.parametrize("state", SESSIONS)
 def test_a_gate_lost_within_the_grace_closes_the_session_and_the_grace_still_ends(state):
     stepping = Stepping.into(state)
     stepping(T.SUSPEND, seconds=20.0)
@@ -100,7 +101,7 @@ def test_gates_and_wishes_that_changed_while_stopped_are_found_by_the_start():
 
 
 def test_connect_now_begins_anew_in_every_state_that_has_a_session():
-    for state in HAS_SESSION:
+    for state in SESSIONS:
         stepping = Stepping.into(state)
         assert stepping(T.CONNECT_NOW) == [Close(1), Dial(2)]
         assert (stepping.state, stepping.model.attempt) == (State.CONNECTING, 0)
@@ -109,7 +110,7 @@ def test_connect_now_begins_anew_in_every_state_that_has_a_session():
 # ── Failures and back-off ────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("state", list(HAS_SESSION))
+@pytest.mark.parametrize("state", SESSIONS)
 def test_a_drop_closes_first_and_dials_only_when_the_delay_is_over(state):
     stepping = Stepping.into(state, Policy(backoff=Fixed(7.0)))
     assert stepping(T.DROPPED, cause=Cause("connection lost")) == [Close(1)]
@@ -173,7 +174,7 @@ def test_a_link_that_gave_up_stays_so_for_the_same_authority_and_begins_anew_for
 # ── Credentials ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("state", list(HAS_SESSION))
+@pytest.mark.parametrize("state", SESSIONS)
 def test_b09_refused_credentials_are_renewed_once_and_then_waited_for(state):
     stepping = Stepping.into(state)
     assert stepping(T.AUTH_REJECTED) == [Close(1), Dial(2, refresh=True)]
@@ -229,7 +230,7 @@ def test_new_credentials_of_the_same_authority_leave_a_live_session_alone():
     assert (stepping.state, stepping.session) == (State.OPEN, 1)
 
 
-@pytest.mark.parametrize("state", [*HAS_SESSION, State.BACKOFF])
+@pytest.mark.parametrize("state", [*SESSIONS, State.BACKOFF])
 def test_another_authority_ends_the_session_of_the_one_before(state):
     stepping = Stepping.into(state)
     assert stepping(T.AUTH_CHANGED, text="somebody else")[-1] == Dial(2)
