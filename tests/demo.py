@@ -130,15 +130,35 @@ class DemoProcess:
         return sign_in(self.address, username)
 
 
+def look_at(client, org_id):
+    """Make an organisation the active one of the person signed in, once it is known to be one of theirs.
+
+    Before anybody chose, it is the one that was heard of first.
+    """
+    entities = until(lambda: _entities_of_member(client, org_id), f"the membership of {org_id}")
+    if entities["view/self"]["organization"][0] != org_id:
+        form = client.get("/")
+        fields = {"csrfmiddlewaretoken": _token(form), "organization": org_id}
+        assert client.post("/organization/active/", data=fields, headers={"Referer": str(form.url)}).is_success
+
+
+def _entities_of_member(client, org_id):
+    entities = client.get("/live/snapshot/").json()["entities"]
+    return entities if any(key.startswith(f"member/{org_id}/") for key in entities) else None
+
+
+def _token(form):
+    return re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text).group(1)
+
+
 @contextmanager
 def sign_in(address, username):
     """Lend a client that is signed in at this address, as a browser would be."""
     with httpx.Client(base_url=address, follow_redirects=True, timeout=DEADLINE) as client:
         form = client.get("/")
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text).group(1)
         answer = client.post(
             str(form.url),
-            data={"csrfmiddlewaretoken": token, "username": username, "password": PASSWORD},
+            data={"csrfmiddlewaretoken": _token(form), "username": username, "password": PASSWORD},
             headers={"Referer": str(form.url)},
         )
         assert answer.url.path == "/", answer.text

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import PHONE
 from tests.browser.steps import CAMERA, SOON, assert_not_reloaded, field, live, marked
 from tests.browser.test_pages import serious, sideways
-from tests.demo import until
+from tests.demo import look_at, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.feature("S4.5")]
 
@@ -38,6 +38,13 @@ def values(page, entities):
     """What is so, without the versions: a snapshot that finds nothing new is no news to browsers."""
     found = page.evaluate(entities)
     return {key: {name: value[0] for name, value in fields.items()} for key, fields in found.items()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def aurora(demo):
+    """Aurora is active to begin with."""
+    with demo.sign_in("manager") as client:
+        look_at(client, "org-aurora")
 
 
 @pytest.fixture

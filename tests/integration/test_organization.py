@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.demo import until
+from tests.demo import look_at, until
 from tests.integration.test_dialects import is_live, link, manage, shown, truth, world
 
 pytestmark = [pytest.mark.faults, pytest.mark.feature("S4.5")]
@@ -12,13 +12,6 @@ pytestmark = [pytest.mark.faults, pytest.mark.feature("S4.5")]
 QUAY = "device/org-borealis/cam-001"
 AURORA, BOREALIS = "org-aurora", "org-borealis"
 PROTOCOLS = ["events", "graphql"]
-
-
-def choose(client, org_id):
-    form = client.get("/")
-    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text).group(1)
-    fields = {"csrfmiddlewaretoken": token, "organization": org_id}
-    assert client.post("/organization/active/", data=fields, headers={"Referer": str(form.url)}).is_success
 
 
 def active(client):
@@ -43,8 +36,9 @@ def switched(demo):
 @pytest.fixture
 def manager(demo):
     with demo.sign_in("manager") as client:
+        look_at(client, AURORA)
         yield client
-        choose(client, AURORA)
+        look_at(client, AURORA)
         world(demo, op="resume")
         manage(demo, "dualrun", "switch", "default")
 
@@ -57,7 +51,7 @@ def test_a_switch_ends_with_the_other_organisations_true_state_and_a_closed_row(
     before = len(switched(demo))
     world(demo, op="set", key=QUAY, fields={"online": not truth(demo, "manager")[QUAY][0]})
     until(lambda: shown(manager) == of(AURORA, truth(demo, "manager")), "Aurora's state alone")
-    choose(manager, BOREALIS)
+    look_at(manager, BOREALIS)
     assert active(manager) == BOREALIS
     until(lambda: len(switched(demo)) > before, "a row in the ledger")
     until(lambda: is_live(manager, "manager", protocol, demo), "the row to be closed")
@@ -69,7 +63,7 @@ def test_over_graphql_the_active_organisation_alone_is_subscribed_to(demo, manag
     manage(demo, "dualrun", "switch", "graphql")
     until(lambda: is_live(manager, "manager", "graphql", demo), "the link to speak graphql")
     assert heard(demo) == {AURORA}
-    choose(manager, BOREALIS)
+    look_at(manager, BOREALIS)
     until(lambda: heard(demo) == {BOREALIS}, "Borealis's subscriptions alone")
 
 
@@ -82,5 +76,5 @@ def test_what_comes_for_the_other_organisation_is_recorded_and_not_shown(demo, m
     world(demo, op="set", key=QUAY, fields={"online": online})
     until(lambda: link(demo, "manager")["received"] > received, "the change to be recorded")
     assert QUAY not in shown(manager)
-    choose(manager, BOREALIS)
+    look_at(manager, BOREALIS)
     assert shown(manager)[QUAY][0] is online
