@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from realtime.upstream.states import State, Trigger
 
@@ -47,8 +48,7 @@ FIRINGS = frozenset(kind.value for kind in TimerKind)
 """The triggers that only the firing of a timer of the model may cause."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
+class Timer(msgspec.Struct, frozen=True):
     """``token`` tells this arming from every other, so that a firing that was overtaken means nothing."""
 
     kind: TimerKind
@@ -57,8 +57,7 @@ class Timer:
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(msgspec.Struct, frozen=True):
     """Why a connection ended or a try failed. ``retry_after`` (seconds) is the least to wait, if the server said.
 
     ``status`` is that of an HTTP answer to the upgrade, ``code`` that of a close frame or of an error frame.
@@ -71,8 +70,7 @@ class Cause:
     retry_after: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(msgspec.Struct, frozen=True):
     """One session: its id, when it was dialled, and what the service said of time-outs.
 
     ``phase`` is how far a session is that is not the active one; the active one's is the link's state.
@@ -88,8 +86,7 @@ class Slot:
     permitted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(msgspec.Struct, frozen=True):
     """The manager's whole state.
 
     ``active`` is the session that speaks for the link. ``candidate`` is one on its way to replace it, for the reason
@@ -102,7 +99,7 @@ class Model:
     """
 
     wants: bool = False
-    shut: Mapping[str, str] = field(default_factory=dict)
+    shut: Mapping[str, str] = msgspec.field(default_factory=dict)
     unwanted: str = ""
     grace: bool = False
     offline: bool = False
@@ -137,8 +134,7 @@ class Model:
     stale: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """What the public may know of a link; a new one, with the next revision, whenever any of it changes.
 
     ``since``, ``next_try_at`` and ``rotates_at`` are monotonic seconds of the manager's clock. ``candidate`` is the
@@ -168,8 +164,7 @@ class Snapshot:
 # ── What happens ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One thing that happened. ``session`` is set on what a session tells, and on the firing of its timers.
 
     The other fields belong to some triggers: ``name`` (gate), ``cause``, ``text`` (reason, authority),
@@ -192,30 +187,26 @@ class Event:
 # ── What is to be done ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class Dial:
+class Dial(msgspec.Struct, frozen=True):
     """Open session ``session``: fetch a token (a new one if ``refresh``), open the socket, greet."""
 
     session: int
     refresh: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(msgspec.Struct, frozen=True):
     """From now on this session speaks for the link: what is asked for is asked on it, and its states are told."""
 
     session: int
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True):
     """Close that session's socket, if it has one, and cancel what its dial still does."""
 
     session: int
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     snapshot: Snapshot
 
 

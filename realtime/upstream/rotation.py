@@ -9,7 +9,8 @@ candidate has its time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from realtime.upstream.failures import Verdict
 from realtime.upstream.model import Breaker, Cause, Event, Health, Slot, TimerKind, Use

@@ -12,8 +12,9 @@ a session tells that does not speak for the link goes to those in ``rotation``.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from random import Random
+
+from msgspec.structs import replace
 
 from realtime.upstream import rotation
 from realtime.upstream.failures import Verdict
@@ -63,9 +64,10 @@ def step(model: Model, event: Event, now: float, rng: Random, policy: Policy) ->
     under_way = Step(_without_fired(model, event), now, rng, policy)
     handlers[event.trigger](under_way, event)
     before, after = snapshot(model), snapshot(under_way.model)
-    if replace(after, revision=before.revision) != before:
-        under_way.set(revision=model.revision + 1)
-        under_way.effects.append(Publish(snapshot(under_way.model)))
+    if after != before:
+        revision = model.revision + 1
+        under_way.set(revision=revision)
+        under_way.effects.append(Publish(replace(after, revision=revision)))
     return under_way.model, tuple(under_way.effects)
 
 

@@ -7,8 +7,9 @@ link, ``rotation`` for the one that is to replace it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
+
+from msgspec.structs import replace
 
 from realtime.upstream.model import (
     MANAGER,
@@ -44,7 +45,7 @@ class Step:
         self.effects: list[Effect] = []
 
     def set(self, **changes: object) -> None:
-        self.model = replace(self.model, **changes)  # type: ignore[arg-type]
+        self.model = replace(self.model, **changes)
 
     def enter(self, state: State, reason: str = "") -> None:
         """Change the public state; the only place where it changes."""

@@ -4,7 +4,6 @@ Random sequences go in: commands, what a live session tells, what dead and inven
 invented timer firings. One model, one clock that only moves on, many policies.
 """
 
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -18,6 +17,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec.structs import replace
 
 from realtime.upstream.model import MANAGER, Breaker, Cause, Close, Dial, Event, Health, Model, Publish, TimerKind, Use
 from realtime.upstream.policy import PRESETS, FullJitter, Lifetime, Policy

@@ -1,8 +1,7 @@
 """Make before break: the core's steps, and a whole link with two sockets at a time."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from realtime.upstream.model import Breaker, Cause, Close, Dial, Health, TimerKind
 from realtime.upstream.policy import Fixed, Lifetime, Policy

@@ -6,12 +6,13 @@ every one that shows two circumstances together which were not seen together bef
 
 from collections import Counter, defaultdict, deque
 from copy import copy, deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from realtime.upstream.model import Breaker as BreakerState
 from realtime.upstream.model import Cause, Close, Dial, Publish, TimerKind, Use
