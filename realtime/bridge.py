@@ -24,6 +24,7 @@ from realtime.database import DatabaseThread
 from realtime.decoding import Fact, Undecodable
 from realtime.events import Copy, Entry, Recording
 from realtime.leases import Fenced
+from realtime.linkbook import LinkBook
 from realtime.notes import Backfill, Note, Unreadable, link_drafts
 from realtime.product import Recorder
 from realtime.strays import Strays
@@ -250,11 +251,13 @@ class Bridge:
             recording = self._recorder.record(copies, now) if copies else Recording()
             for user_id in recording.revoked:
                 self._refuse_tokens(user_id, "the upstream revoked the token: sign in again")
+            book = LinkBook()
             for note in notes:
-                noted = note.apply(self._next_moment())
+                noted = note.apply(self._next_moment(), book)
                 recording.drafts.extend(noted.drafts)
                 recording.narrowed |= noted.narrowed
                 recording.links |= noted.links
+            recording.links |= book.write()
             recording.drafts += link_drafts(recording.links, self._next_moment())
             entries = feed.append(recording.drafts, now)
             feed.revoke(f"user.{user_id}" for user_id in recording.narrowed)

@@ -16,6 +16,7 @@ import msgspec
 from realtime.clock import now_us
 from realtime.comparing import OTHER, Results, Sample, Side, Tally
 from realtime.events import Recording
+from realtime.linkbook import LinkBook
 from realtime.models import WORKER_SILENT_AFTER, DualRun, Worker
 
 MISSING, EXTRA, LATE, EARLY, UNREADABLE = "missing", "extra", "late", "early", "unreadable"
@@ -72,7 +73,7 @@ class Findings:
     sides: Mapping[Side, dict[str, Any]]
     results: dict[str, Any]
 
-    def apply(self, now: int) -> Recording:
+    def apply(self, now: int, book: LinkBook) -> Recording:
         DualRun.objects.filter(link_id=self.link_id, since=self.since).update(
             recorded=self.recorded, sides=dict(self.sides), results=self.results, noted_at=now
         )

@@ -7,7 +7,8 @@ answered while the link itself is up. All functions are synchronous and run in t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from realtime import sql
 from realtime.models import Gap, Link
@@ -16,6 +17,28 @@ MARGIN = 2_000_000
 """Microseconds before the last proof of life at which a window begins: events overtake each other on the way."""
 
 WHOLE_LINK = ""
+
+
+class Closing(NamedTuple):
+    """The end of a link's windows. ``feeds`` are those whose windows end, if they are open.
+
+    ``known`` says that a snapshot was compared: then the outcome is *repaired* or *nothing missed*, by whether it
+    made a difference, else *unknown*. ``live_at`` is when they were live again, ``now`` when this was found.
+    """
+
+    link_id: int
+    feeds: Collection[str]
+    known: bool
+    live_at: int
+    now: int
+    differences: int = 0
+    note: str = ""
+
+    @property
+    def outcome(self) -> Gap.Outcome:
+        if not self.known:
+            return Gap.Outcome.UNKNOWN
+        return Gap.Outcome.REPAIRED if self.differences else Gap.Outcome.NOTHING_MISSED
 
 
 def open_window(rows: Sequence[tuple[int, str, str, int]]) -> set[int]:
@@ -30,8 +53,11 @@ def open_window(rows: Sequence[tuple[int, str, str, int]]) -> set[int]:
         "ON CONFLICT DO NOTHING RETURNING link_id",
         rows,
     )
-    lost = [link_id for link_id, feed, _, _ in rows if feed == WHOLE_LINK]
-    Link.objects.filter(pk__in=lost, live=True).update(live=False)
+    lost = sql.rows({"id": "bigint"})
+    sql.execute(
+        f"UPDATE realtime_link SET live = false WHERE live AND id IN (SELECT id FROM {lost} AS lost)",
+        [(link_id,) for link_id, feed, _, _ in rows if feed == WHOLE_LINK],
+    )
     return {link_id for (link_id,) in opened}
 
 
@@ -40,19 +66,38 @@ def open_of(link_id: int) -> list[Gap]:
     return list(Gap.objects.filter(link_id=link_id, outcome=Gap.Outcome.OPEN).order_by("started_at", "feed"))
 
 
-def close(
-    link_id: int, feeds: Iterable[str], *, differences: int, known: bool, note: str, live_at: int, now: int
-) -> int:
-    """Close the open windows of these feeds and return how many there were.
+def close(closings: Sequence[Closing]) -> set[int]:
+    """Close windows, of each link once at most; with that of the whole link, a link that is up is live from then on.
 
-    ``known`` says that a snapshot was compared: then the outcome is *repaired* or *nothing missed*, by whether it
-    made a difference, else *unknown*.
+    Returns the links that have a window less than before.
     """
-    outcome = Gap.Outcome.UNKNOWN
-    if known:
-        outcome = Gap.Outcome.REPAIRED if differences else Gap.Outcome.NOTHING_MISSED
-    rows = Gap.objects.filter(link_id=link_id, feed__in=list(feeds), outcome=Gap.Outcome.OPEN)
-    return rows.update(outcome=outcome, differences=differences, note=note[:300], live_at=live_at, closed_at=now)
+    columns: dict[str, sql.Kind] = {
+        "link_id": "bigint",
+        "feed": "text",
+        "outcome": "text",
+        "differences": "bigint",
+        "note": "text",
+        "live_at": "bigint",
+        "closed_at": "bigint",
+    }
+    closed = sql.fetch(
+        "UPDATE realtime_gap SET outcome = new.outcome, differences = new.differences, note = new.note, "
+        f"live_at = new.live_at, closed_at = new.closed_at FROM {sql.rows(columns)} AS new "
+        "WHERE realtime_gap.link_id = new.link_id AND realtime_gap.feed = new.feed "
+        f"AND realtime_gap.outcome = '{Gap.Outcome.OPEN}' RETURNING realtime_gap.link_id",
+        [
+            (c.link_id, feed, c.outcome, c.differences, c.note[:300], c.live_at, c.now)
+            for c in closings
+            for feed in c.feeds
+        ],
+    )
+    live = sql.rows({"id": "bigint", "now": "bigint"})
+    sql.execute(
+        f"UPDATE realtime_link SET live = true, proven_at = new.now FROM {live} AS new "
+        "WHERE realtime_link.id = new.id AND realtime_link.state = 'open'",
+        [(closing.link_id, closing.now) for closing in closings if WHOLE_LINK in closing.feeds],
+    )
+    return {link_id for (link_id,) in closed}
 
 
 def adopt(buckets: Collection[int], worker: str, now: int) -> int:

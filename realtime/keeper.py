@@ -19,6 +19,7 @@ from realtime import documents, feeds, gaps, metrics
 from realtime.appsync.endpoint import Endpoint
 from realtime.bridge import Bridge, NotRecorded, RawCopy
 from realtime.clock import now_us
+from realtime.linkbook import LinkValues
 from realtime.notes import Backfill, CloseUnknown, FeedsState, LinkState
 from realtime.product import Recorder
 from realtime.service_link import SOURCE, ServiceLink
@@ -269,25 +270,23 @@ class Keeper:
 
     def _note_state(self, snapshot: LinkSnapshot, not_live: tuple[str, int] | None) -> None:
         error = snapshot.last_error
-        values: dict[str, Any] = {
-            "state": snapshot.state.value,
-            "reason": snapshot.reason[:200],
-            "since": self._wall_us(snapshot.since),
-            "attempt": snapshot.attempt,
-            "next_try_at": None if snapshot.next_try_at is None else self._wall_us(snapshot.next_try_at),
-            "last_error": f"{error.kind}: {error.text}"[:300] if error else "",
-            "connects": snapshot.connects,
-            "drops": snapshot.drops,
-            "rotations": snapshot.rotations,
-            "rotates_at": None if snapshot.rotates_at is None else self._wall_us(snapshot.rotates_at),
-            "health": snapshot.health.value,
-            "breaker": snapshot.breaker.value,
-            "protocol": self._parts.endpoint.dialect,
-        }
-        told = (values["state"], values["reason"], values["next_try_at"], values["health"], snapshot.session)
+        told = (snapshot.state, snapshot.reason, snapshot.next_try_at, snapshot.health, snapshot.session)
         news, self._told = told != self._told, told
-        if not news:
-            del values["since"]  # it was told with the state; worked out anew it would differ by microseconds
+        values = LinkValues(
+            state=snapshot.state.value,
+            reason=snapshot.reason[:200],
+            since=self._wall_us(snapshot.since) if news else None,
+            attempt=snapshot.attempt,
+            next_try_at=None if snapshot.next_try_at is None else self._wall_us(snapshot.next_try_at),
+            last_error=f"{error.kind}: {error.text}"[:300] if error else "",
+            connects=snapshot.connects,
+            drops=snapshot.drops,
+            rotations=snapshot.rotations,
+            rotates_at=None if snapshot.rotates_at is None else self._wall_us(snapshot.rotates_at),
+            health=snapshot.health.value,
+            breaker=snapshot.breaker.value,
+            protocol=self._parts.endpoint.dialect,
+        )
         because = self._because(snapshot)
         note = LinkState(
             self.link_id, self.user_id, self._parts.worker, values, snapshot.session, because, now_us(), not_live, news

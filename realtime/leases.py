@@ -26,6 +26,7 @@ from django.db.models import Q
 from realtime import gaps, rendezvous, sql
 from realtime.clock import now_us
 from realtime.events import Recording
+from realtime.linkbook import LinkBook
 from realtime.models import BUCKETS, Lease, Worker, bucket_of
 
 DEAD_AFTER = 6.0
@@ -237,7 +238,7 @@ class Release:
     leases: Collection[tuple[int, int]]
     link_id: int | None = None
 
-    def apply(self, now: int) -> Recording:
+    def apply(self, now: int, book: LinkBook) -> Recording:
         rows = sql.rows({"bucket": "bigint", "fence": "bigint", "owner": "text"})
         sql.execute(
             f"UPDATE realtime_lease SET owner = '' FROM {rows} AS given WHERE realtime_lease.bucket = given.bucket "

@@ -170,6 +170,9 @@ class Link(models.Model):
         """How many connections its subscriptions are dealt out to."""
         return len({row.get("connection") for row in self.feeds()} - {None})
 
+    TOLD = ("state", "reason", "since", "next_try_at")
+    """The columns that ``public`` reads."""
+
     def public(self, gap: Gap | None) -> dict[str, Any]:
         """Return what its user is told of it: the fields of the entity ``LINK_KEY``, in feed, page and snapshot.
 

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 from realtime import gaps
 from realtime.decoding import path_in
 from realtime.events import PRIORITY_SYSTEM, Draft, Recording
+from realtime.gaps import Closing
+from realtime.linkbook import Change, LinkBook, LinkValues
 from realtime.merge import canonical, tie
-from realtime.models import LINK_KEY, Gap, Link, Transition, UndecodablePayload, Worker, first_gaps
+from realtime.models import LINK_KEY, Gap, Link, UndecodablePayload, Worker, first_gaps
 from realtime.product import Recorder
 from realtime.snapshot import Snapshot
 
@@ -30,8 +32,8 @@ class Note(Protocol):
     @property
     def link_id(self) -> int | None: ...
 
-    def apply(self, now: int) -> Recording:
-        """Write it, inside a transaction; ``now`` is in microseconds."""
+    def apply(self, now: int, book: LinkBook) -> Recording:
+        """Write it, inside a transaction; ``now`` is in microseconds. What it changes of links goes into the book."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +46,25 @@ class LinkState:
     link_id: int
     user_id: int
     worker: str
-    values: dict[str, Any]
+    values: LinkValues
     session: int
     because: str
     at: int
     not_live: tuple[str, int] | None
     news: bool
 
-    def apply(self, now: int) -> Recording:
-        Link.objects.filter(pk=self.link_id).update(worker=self.worker, **self.values)
-        opened: set[int] = set()
+    def apply(self, now: int, book: LinkBook) -> Recording:
         if self.not_live is not None:
-            cause, started = self.not_live
-            opened = gaps.open_window([(self.link_id, gaps.WHOLE_LINK, cause[:60], started)])
-        if self.news:
-            self._keep_transition()
-        return Recording(links={self.link_id} if self.news else opened)
-
-    def _keep_transition(self) -> None:
-        Transition.objects.create(
-            link_id=self.link_id,
-            at=self.at,
-            state=self.values["state"],
-            reason=self.because[:200],
-            attempt=self.values["attempt"],
-            session=self.session,
-            detail=self.values["last_error"],
+            book.open_window(self.link_id, gaps.WHOLE_LINK, *self.not_live)
+        values = self.values
+        book.state(self.link_id, self.worker, values)
+        if not self.news:
+            return Recording()
+        change = Change(
+            self.link_id, self.at, values.state, self.because[:200], values.attempt, self.session, values.last_error
         )
+        book.transition(change)
+        return Recording(links={self.link_id})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +76,11 @@ class FeedsState:
     subscriptions: list[dict[str, Any]]
     opened: Sequence[tuple[str, str, int]] = ()
 
-    def apply(self, now: int) -> Recording:
-        Link.objects.filter(pk=self.link_id).update(subscriptions=self.subscriptions)
-        opened = gaps.open_window([(self.link_id, feed, cause[:60], at) for feed, cause, at in self.opened])
-        return Recording(links=opened)
+    def apply(self, now: int, book: LinkBook) -> Recording:
+        book.subscriptions(self.link_id, self.subscriptions)
+        for feed, cause, started_at in self.opened:
+            book.open_window(self.link_id, feed, cause, started_at)
+        return Recording()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +97,7 @@ class Unreadable:
     error: str
     payload: str
 
-    def apply(self, now: int) -> Recording:
+    def apply(self, now: int, book: LinkBook) -> Recording:
         UndecodablePayload.objects.create(
             link_id=self.link_id,
             feed=self.feed,
@@ -111,10 +106,9 @@ class Unreadable:
             error=self.error[:300],
             payload=self.payload[:PAYLOAD_KEPT].replace("\x00", "\\u0000"),
         )
-        if self.link_id is None:
-            return Recording()
-        opened = gaps.open_window([(self.link_id, self.feed, "undecodable payload", self.at - gaps.MARGIN)])
-        return Recording(links=opened)
+        if self.link_id is not None:
+            book.open_window(self.link_id, self.feed, "undecodable payload", self.at - gaps.MARGIN)
+        return Recording()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +119,7 @@ class ServiceState:
     values: dict[str, Any]
     link_id: int | None = None
 
-    def apply(self, now: int) -> Recording:
+    def apply(self, now: int, book: LinkBook) -> Recording:
         Worker.objects.filter(name=self.worker).update(service_link=self.values)
         return Recording()
 
@@ -150,30 +144,19 @@ class Backfill:
     differences: int = field(default=0, init=False)
     applied_at: int = field(default=0, init=False)
 
-    def apply(self, now: int) -> Recording:
+    def apply(self, now: int, book: LinkBook) -> Recording:
         self.applied_at = now
-        recording = self.recorder.reconcile(self.user_id, self.snapshot, self._since(now), now)
+        recording = self.recorder.reconcile(self.user_id, self.snapshot, self._since(now, book), now)
         self.differences = self.before + len(recording.drafts)
         if self.closes is not None:
-            closed = gaps.close(
-                self.link_id,
-                self.closes,
-                differences=self.differences,
-                known=True,
-                note="",
-                live_at=self.live_at,
-                now=now,
-            )
-            _mark_live(self.link_id, self.closes, now)
-            if closed:
-                recording.links.add(self.link_id)
+            book.close(Closing(self.link_id, self.closes, True, self.live_at, now, self.differences))
         return recording
 
-    def _since(self, now: int) -> int:
+    def _since(self, now: int, book: LinkBook) -> int:
         if self.since is not None:
             return self.since
         last = now if self.compared_at is None else self.compared_at
-        return min((gap.started_at for gap in gaps.open_of(self.link_id)), default=last)
+        return min((gap.started_at for gap in book.open_windows(self.link_id)), default=last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +169,8 @@ class CloseUnknown:
     note: str
     live_at: int
 
-    def apply(self, now: int) -> Recording:
-        gaps.close(self.link_id, self.closes, differences=0, known=False, note=self.note, live_at=self.live_at, now=now)
-        _mark_live(self.link_id, self.closes, now)
+    def apply(self, now: int, book: LinkBook) -> Recording:
+        book.close(Closing(self.link_id, self.closes, False, self.live_at, now, note=self.note))
         return Recording(links={self.link_id})
 
 
@@ -200,7 +182,8 @@ def link_drafts(link_ids: Collection[int], now: int) -> list[Draft]:
     links = Link.objects.filter(pk__in=link_ids)
     links.update(noted_at=now)
     open_gaps = first_gaps(link_ids)
-    return [_link_draft(link, open_gaps.get(link.pk), now) for link in links.order_by("pk")]
+    told = links.only("user_id", *Link.TOLD).order_by("pk")
+    return [_link_draft(link, open_gaps.get(link.pk), now) for link in told]
 
 
 def _link_draft(link: Link, gap: Gap | None, now: int) -> Draft:
@@ -215,8 +198,3 @@ def _link_draft(link: Link, gap: Gap | None, now: int) -> Draft:
         source_time=now,
         received=now,
     )
-
-
-def _mark_live(link_id: int, closes: Sequence[str], now: int) -> None:
-    if gaps.WHOLE_LINK in closes:
-        Link.objects.filter(pk=link_id, state="open").update(live=True, proven_at=now)

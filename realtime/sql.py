@@ -16,7 +16,7 @@ from django.db import connection
 
 from realtime import clock
 
-Kind = Literal["text", "bigint", "boolean"]
+Kind = Literal["text", "bigint", "boolean", "jsonb"]
 
 
 def rows(columns: Mapping[str, Kind]) -> str:

@@ -101,11 +101,12 @@ RULES = (
     Rule("realtime.wanted", engine("models"), ("django",)),
     Rule("realtime.gates", engine("clock", "switches"), ("msgspec",)),
     Rule("realtime.switches", engine("clock", "models")),
-    Rule("realtime.dualrun", engine("clock", "comparing", "events", "models"), ("msgspec",)),
+    Rule("realtime.dualrun", engine("clock", "comparing", "events", "linkbook", "models"), ("msgspec",)),
     Rule("realtime.gaps", engine("models", "sql")),
-    Rule("realtime.notes", engine("decoding", "events", "gaps", "merge", "models", "product", "snapshot")),
+    Rule("realtime.linkbook", engine("gaps", "models", "sql")),
+    Rule("realtime.notes", engine("decoding", "events", "gaps", "linkbook", "merge", "models", "product", "snapshot")),
     Rule("realtime.rendezvous", never=(*IO, *CLOCKS)),
-    Rule("realtime.leases", engine("clock", "events", "gaps", "models", "rendezvous", "sql"), ("django",)),
+    Rule("realtime.leases", engine("clock", "events", "gaps", "linkbook", "models", "rendezvous", "sql"), ("django",)),
     Rule("realtime.retention", engine("clock", "config", "credentials", "database", "models", "product"), ("django",)),
     Rule(
         "realtime.credentials",
@@ -117,7 +118,7 @@ RULES = (
         "realtime.bridge",
         (
             *engine("clock", "database", "decoding", "documents", "events", "feed", "leases", "metrics", "notes"),
-            *engine("product", "sql", "strays"),
+            *engine("linkbook", "product", "sql", "strays"),
         ),
         ("django",),
     ),
@@ -134,8 +135,8 @@ RULES = (
         "realtime.keeper",
         (
             *UPSTREAM,
-            *engine("bridge", "clock", "documents", "feeds", "gaps", "metrics", "notes", "product", "service_link"),
-            *engine("snapshot"),
+            *engine("bridge", "clock", "documents", "feeds", "gaps", "linkbook", "metrics", "notes", "product"),
+            *engine("service_link", "snapshot"),
         ),
     ),
     Rule(

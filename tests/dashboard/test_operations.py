@@ -12,6 +12,7 @@ from realtime import dualrun
 from realtime.clock import now_us
 from realtime.comparing import Results, Sample, Tally
 from realtime.dualrun import Findings
+from realtime.linkbook import LinkBook
 from realtime.models import Gap, Lease, Link, Transition, UndecodablePayload, Worker
 from tests.dashboard.conftest import NOW, link_up, signed_in
 
@@ -222,7 +223,7 @@ def test_a_links_page_shows_how_both_dialects_compare(people, link):
     Worker.objects.create(name="w7", beat=now_us())
     Link.objects.update(worker="w7")
     since = dualrun.wanted()[link.pk].since
-    Findings(link.pk, since, "events", sides, dualrun.stored(results)).apply(NOW)
+    Findings(link.pk, since, "events", sides, dualrun.stored(results)).apply(NOW, LinkBook())
     shown = page(people.operator, f"{LINKS}{link.pk}/change/")
     assert "Shadow: graphql" in shown
     assert "APPSYNC_GRAPHQL_URL is not set" in shown

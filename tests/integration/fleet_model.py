@@ -20,6 +20,7 @@ from realtime.emulator.options import Fleet
 from realtime.emulator.seed import plant
 from realtime.emulator.snapshot import snapshot_of
 from realtime.emulator.world import token_revoked
+from realtime.linkbook import LinkValues
 from realtime.merge import newer
 from realtime.models import FeedEntry, Link
 from realtime.notes import Backfill, LinkState
@@ -251,14 +252,7 @@ class FleetModel:
         line.repairing = True
 
     def _state(self, line, state, not_live):
-        values = {
-            "state": state,
-            "reason": "",
-            "since": self.clock.now,
-            "attempt": 0,
-            "next_try_at": None,
-            "last_error": "",
-        }
+        values = LinkValues(state, since=self.clock.now)
         return LinkState(line.link.pk, line.user.pk, "w1", values, 1, "", self.clock.now, not_live, True)
 
     def _note(self, note):

@@ -208,7 +208,7 @@ async def test_a_note_that_cannot_be_recorded_says_so_to_who_waits(world):
     class Bad:
         link_id = world.link.pk
 
-        def apply(self, now):
+        def apply(self, now, book):
             raise DataError("not this")
 
     async with running(world.bridge):
@@ -269,7 +269,7 @@ async def test_notes_and_copies_of_one_batch_have_moments_that_rise(world):
     class Note:
         link_id = world.link.pk
 
-        def apply(self, now):
+        def apply(self, now, book):
             moments.append(now)
             return Recording(drafts=[draft("user.9")])
 

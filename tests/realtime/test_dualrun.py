@@ -7,6 +7,7 @@ from realtime.clock import now_us
 from realtime.comparing import Results, Sample, Tally
 from realtime.digest import Digest
 from realtime.dualrun import Findings
+from realtime.linkbook import LinkBook
 from realtime.models import DualRun, Link, Worker
 
 pytestmark = [pytest.mark.feature("B6"), pytest.mark.django_db]
@@ -40,7 +41,7 @@ def found(link, *samples, recorded="events"):
     """Note what was found on the link's running comparison, and return the report of it."""
     wish = dualrun.wanted()[link.pk]
     results = dualrun.stored(Results({PRESENCE: tally()}, samples=list(samples)))
-    Findings(link.pk, wish.since, recorded, {"events": OPEN, "graphql": OPEN}, results).apply(now_us())
+    Findings(link.pk, wish.since, recorded, {"events": OPEN, "graphql": OPEN}, results).apply(now_us(), LinkBook())
     return report(link)
 
 
@@ -69,7 +70,9 @@ def test_starting_again_begins_at_zero_and_late_notes_of_the_earlier_run_change_
     dualrun.start([link.pk], 30.0)
     earlier = dualrun.wanted()[link.pk]
     dualrun.start([link.pk], 10.0)
-    Findings(link.pk, earlier.since, "events", {}, dualrun.stored(Results({PRESENCE: tally()}))).apply(now_us())
+    Findings(link.pk, earlier.since, "events", {}, dualrun.stored(Results({PRESENCE: tally()}))).apply(
+        now_us(), LinkBook()
+    )
     assert report(link).channels == []
 
 

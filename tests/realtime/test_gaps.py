@@ -18,8 +18,8 @@ def links():
 
 
 def close(link, *feeds, **about):
-    given = {"differences": 0, "known": True, "note": "", "live_at": NOW, "now": NOW + 5, **about}
-    return gaps.close(link.pk, feeds, **given)
+    given = {"known": True, "live_at": NOW, "now": NOW + 5, **about}
+    return gaps.close([gaps.Closing(link.pk, feeds, **given)])
 
 
 def test_a_window_of_the_whole_link_ends_its_being_live(links):
@@ -38,7 +38,7 @@ def test_an_open_window_keeps_its_beginning_and_its_cause(links):
 def test_each_feed_has_a_window_of_its_own_beside_the_links(links):
     gaps.open_window([(links[0].pk, "roleChanged", "refused", NOW + 1), (links[0].pk, gaps.WHOLE_LINK, "lost", NOW)])
     assert [gap.feed for gap in gaps.open_of(links[0].pk)] == ["", "roleChanged"]
-    assert close(links[0], gaps.WHOLE_LINK) == 1
+    assert close(links[0], gaps.WHOLE_LINK) == {links[0].pk}
     assert [gap.feed for gap in gaps.open_of(links[0].pk)] == ["roleChanged"]
 
 

@@ -7,6 +7,7 @@ from django.db import connection, transaction
 from realtime import gaps, leases
 from realtime.clock import now_us
 from realtime.leases import DEAD_AFTER, LOOKED_AWAY, AnotherWorker, CanNotDrain, Fenced, Leases, Release, Watch
+from realtime.linkbook import LinkBook
 from realtime.models import BUCKETS, Gap, Lease, Link, Worker, bucket_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.feature("S4.12")]
@@ -38,7 +39,7 @@ class Fleet:
 
     def _look(self, worker):
         change = worker.look()
-        Release(worker.name, [(bucket, worker.held[bucket]) for bucket in change.surplus]).apply(0)
+        Release(worker.name, [(bucket, worker.held[bucket]) for bucket in change.surplus]).apply(0, LinkBook())
         worker.forget(change.surplus)
         return change
 
@@ -236,7 +237,7 @@ def test_a_released_bucket_that_was_lost_meanwhile_stays_with_its_new_owner(flee
     asleep = fleet.workers["a"]
     held = asleep.held
     fleet.look(dead(), without="a")
-    Release("a", list(held.items())).apply(0)
+    Release("a", list(held.items())).apply(0, LinkBook())
     assert set(fleet.owners().values()) == {"b"}
 
 

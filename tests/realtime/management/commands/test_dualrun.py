@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 from realtime import config, dualrun, switches
 from realtime.comparing import Results, Sample, Tally
 from realtime.dualrun import Findings
+from realtime.linkbook import LinkBook
 from realtime.models import DualRun, Link
 
 pytestmark = [pytest.mark.feature("B6"), pytest.mark.django_db]
@@ -34,7 +35,7 @@ def said(capsys, *arguments):
 def find(name, tally, *samples):
     (wish,) = [wish for wish in dualrun.wanted().values() if Link.objects.get(pk=wish.link_id).subject == name]
     results = Results({"roleChanged": tally}, samples=list(samples))
-    Findings(wish.link_id, wish.since, "events", {}, dualrun.stored(results)).apply(1)
+    Findings(wish.link_id, wish.since, "events", {}, dualrun.stored(results)).apply(1, LinkBook())
 
 
 @pytest.mark.parametrize(
