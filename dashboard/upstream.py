@@ -11,7 +11,7 @@ from dashboard import freshness
 from dashboard.entities import Entity, Value
 from dashboard.models import User
 from realtime.merge import canonical, tie
-from realtime.models import LINK_KEY, WORKER_SILENT_AFTER, Link, Worker, first_gaps
+from realtime.models import LINK_KEY, WORKER_SILENT_AFTER, Link, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +43,4 @@ def own_link(user: User) -> OwnLink:
     """The link of `user`; a person who never signed in upstream has none, and is told so."""
     link = Link.objects.filter(user=user).first() or Link(reason="never signed in upstream")
     beat = Worker.objects.filter(stopped=False).aggregate(last=Max("beat"))["last"]
-    return OwnLink(link.public(first_gaps([link.pk]).get(link.pk)), link.noted_at, link.worker, beat or 0)
+    return OwnLink(link.public(), link.noted_at, link.worker, beat or 0)

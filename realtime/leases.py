@@ -164,7 +164,7 @@ class Leases:
         Call it before anything else is written in the transaction. Raises Fenced if another process has taken the name.
         """
         self._hold_name()
-        rows = dict(Lease.objects.filter(owner=self.name).values_list("bucket", "fence"))
+        rows = dict(sql.select("SELECT bucket, fence FROM realtime_lease WHERE owner = %s", self.name))
         mine = {bucket for bucket, fence in self.held.items() if rows.get(bucket) == fence}
         return {link_id for link_id in link_ids if bucket_of(link_id) in mine}
 

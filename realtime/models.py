@@ -6,7 +6,7 @@ Times are integers, microseconds since the epoch, as on every hop; only the page
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -170,21 +170,27 @@ class Link(models.Model):
         """How many connections its subscriptions are dealt out to."""
         return len({row.get("connection") for row in self.feeds()} - {None})
 
-    TOLD = ("state", "reason", "since", "next_try_at")
-    """The columns that ``public`` reads."""
+    def public(self) -> dict[str, Any]:
+        """As ``public_state``."""
+        gap = self.gaps.filter(outcome=Gap.Outcome.OPEN).order_by("started_at", "feed").first() if self.pk else None
+        window = (None, None) if gap is None else (gap.started_at, gap.cause)
+        return public_state(self.state, self.reason, self.since, self.next_try_at, *window)
 
-    def public(self, gap: Gap | None) -> dict[str, Any]:
-        """Return what its user is told of it: the fields of the entity ``LINK_KEY``, in feed, page and snapshot.
 
-        ``gap`` is the first of its open windows, of ``first_gaps``.
-        """
-        return {
-            "state": self.state,
-            "reason": self.reason,
-            "since": self.since,
-            "next_try": self.next_try_at,
-            "gap": None if gap is None else {"since": gap.started_at, "cause": gap.cause},
-        }
+def public_state(
+    state: str, reason: str, since: int, next_try_at: int | None, gap_since: int | None, gap_cause: str | None
+) -> dict[str, Any]:
+    """Return what a user is told of the own link: the fields of the entity ``LINK_KEY``, in feed, page and snapshot.
+
+    The gap is the open window that began first, if there is one.
+    """
+    return {
+        "state": state,
+        "reason": reason,
+        "since": since,
+        "next_try": next_try_at,
+        "gap": None if gap_since is None else {"since": gap_since, "cause": gap_cause},
+    }
 
 
 class Transition(models.Model):
@@ -244,12 +250,6 @@ class DualRun(models.Model):
 
     def __str__(self) -> str:
         return f"dual run of {self.link_id}"
-
-
-def first_gaps(link_ids: Collection[int]) -> dict[int, Gap]:
-    """Return of each of these links the open window that began first; links without one are left out."""
-    gaps = Gap.objects.filter(link_id__in=link_ids, outcome=Gap.Outcome.OPEN).order_by("-started_at", "-feed")
-    return {gap.link_id: gap for gap in gaps}
 
 
 class UndecodablePayload(models.Model):

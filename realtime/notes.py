@@ -6,17 +6,17 @@ state is an entity too, ``link/self``, in its own user's feed: the browser's pil
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from realtime import gaps
+from realtime import gaps, sql
 from realtime.decoding import path_in
 from realtime.events import PRIORITY_SYSTEM, Draft, Recording
 from realtime.gaps import Closing
 from realtime.linkbook import Change, LinkBook, LinkValues
 from realtime.merge import canonical, tie
-from realtime.models import LINK_KEY, Gap, Link, UndecodablePayload, Worker, first_gaps
+from realtime.models import LINK_KEY, Gap, UndecodablePayload, Worker, public_state
 from realtime.product import Recorder
 from realtime.snapshot import Snapshot
 
@@ -179,17 +179,24 @@ def link_drafts(link_ids: Collection[int], now: int) -> list[Draft]:
 
     Once a transaction is enough: what a link was in between is in its transitions.
     """
-    links = Link.objects.filter(pk__in=link_ids)
-    links.update(noted_at=now)
-    open_gaps = first_gaps(link_ids)
-    told = links.only("user_id", *Link.TOLD).order_by("pk")
-    return [_link_draft(link, open_gaps.get(link.pk), now) for link in told]
+    noted = sql.rows({"id": "bigint", "now": "bigint"})
+    window = (
+        "(SELECT {} FROM realtime_gap WHERE realtime_gap.link_id = realtime_link.id "
+        f"AND realtime_gap.outcome = '{Gap.Outcome.OPEN}' ORDER BY realtime_gap.started_at, realtime_gap.feed LIMIT 1)"
+    )
+    rows = sql.fetch(
+        f"UPDATE realtime_link SET noted_at = noted.now FROM {noted} AS noted WHERE realtime_link.id = noted.id "
+        "RETURNING realtime_link.id, user_id, state, reason, since, next_try_at, "
+        f"{window.format('started_at')}, {window.format('cause')}",
+        [(link_id, now) for link_id in link_ids],
+    )
+    return [_link_draft(user_id, public_state(*told), now) for _, user_id, *told in sorted(rows)]
 
 
-def _link_draft(link: Link, gap: Gap | None, now: int) -> Draft:
-    texts = {name: canonical(value) for name, value in link.public(gap).items()}
+def _link_draft(user_id: int, state: Mapping[str, Any], now: int) -> Draft:
+    texts = {name: canonical(value) for name, value in state.items()}
     return Draft(
-        topic=f"user.{link.user_id}",
+        topic=f"user.{user_id}",
         key=LINK_KEY,
         event_type=LINK_CHANGED,
         priority=PRIORITY_SYSTEM,

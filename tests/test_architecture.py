@@ -104,7 +104,10 @@ RULES = (
     Rule("realtime.dualrun", engine("clock", "comparing", "events", "linkbook", "models"), ("msgspec",)),
     Rule("realtime.gaps", engine("models", "sql")),
     Rule("realtime.linkbook", engine("gaps", "models", "sql")),
-    Rule("realtime.notes", engine("decoding", "events", "gaps", "linkbook", "merge", "models", "product", "snapshot")),
+    Rule(
+        "realtime.notes",
+        engine("decoding", "events", "gaps", "linkbook", "merge", "models", "product", "snapshot", "sql"),
+    ),
     Rule("realtime.rendezvous", never=(*IO, *CLOCKS)),
     Rule("realtime.leases", engine("clock", "events", "gaps", "linkbook", "models", "rendezvous", "sql"), ("django",)),
     Rule("realtime.retention", engine("clock", "config", "credentials", "database", "models", "product"), ("django",)),
