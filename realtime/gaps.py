@@ -71,33 +71,37 @@ def close(closings: Sequence[Closing]) -> set[int]:
 
     Returns the links that have a window less than before.
     """
+    # The order of the tables is given: SQLite's planner would go through all open windows for each closing.
+    asked = sql.rows({"id": "bigint"})
+    windows = sql.fetch(
+        f"SELECT realtime_gap.id, link_id, feed FROM {asked} AS asked CROSS JOIN realtime_gap "
+        f"WHERE realtime_gap.link_id = asked.id AND outcome = '{Gap.Outcome.OPEN}'",
+        [(closing.link_id,) for closing in closings],
+    )
+    by_link = {closing.link_id: closing for closing in closings}
+    closed = [(pk, by_link[link_id]) for pk, link_id, feed in windows if feed in by_link[link_id].feeds]
     columns: dict[str, sql.Kind] = {
-        "link_id": "bigint",
-        "feed": "text",
+        "id": "bigint",
         "outcome": "text",
         "differences": "bigint",
         "note": "text",
         "live_at": "bigint",
         "closed_at": "bigint",
     }
-    closed = sql.fetch(
+    sql.execute(
         "UPDATE realtime_gap SET outcome = new.outcome, differences = new.differences, note = new.note, "
         f"live_at = new.live_at, closed_at = new.closed_at FROM {sql.rows(columns)} AS new "
-        "WHERE realtime_gap.link_id = new.link_id AND realtime_gap.feed = new.feed "
-        f"AND realtime_gap.outcome = '{Gap.Outcome.OPEN}' RETURNING realtime_gap.link_id",
-        [
-            (c.link_id, feed, c.outcome, c.differences, c.note[:300], c.live_at, c.now)
-            for c in closings
-            for feed in c.feeds
-        ],
+        "WHERE realtime_gap.id = new.id",
+        [(pk, c.outcome, c.differences, c.note[:300], c.live_at, c.now) for pk, c in closed],
     )
-    live = sql.rows({"id": "bigint", "now": "bigint"})
+    new = sql.rows({"id": "bigint", "now": "bigint"})
     sql.execute(
-        f"UPDATE realtime_link SET live = true, proven_at = new.now FROM {live} AS new "
-        "WHERE realtime_link.id = new.id AND realtime_link.state = 'open'",
+        "UPDATE realtime_link SET live = live OR state = 'open', "
+        "proven_at = CASE WHEN state = 'open' THEN new.now ELSE proven_at END "
+        f"FROM {new} AS new WHERE realtime_link.id = new.id",
         [(closing.link_id, closing.now) for closing in closings if WHOLE_LINK in closing.feeds],
     )
-    return {link_id for (link_id,) in closed}
+    return {closing.link_id for _, closing in closed}
 
 
 def adopt(buckets: Collection[int], worker: str, now: int) -> int:

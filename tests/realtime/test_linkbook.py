@@ -80,7 +80,7 @@ def test_together_is_one_after_the_other(links, happened):
 
 def test_many_links_cost_as_many_statements_as_one(links, django_assert_num_queries):
     notes = [note(link, kind, True, n) for link in links for n, kind in enumerate(["lost", "open", "deaf", "closed"])]
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         write_only(notes)
 
 
