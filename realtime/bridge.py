@@ -40,6 +40,10 @@ ROOM = 20_000
 REST = 0.008
 """Seconds to rest at most between two batches: small ones cost many times more an event than full ones."""
 
+GATHERING = 0.03
+"""Seconds that a note may wait for others: links dial by the hundred, and each has several within a moment. A copy
+waits for nothing, and takes along what waits before it."""
+
 RETRY_MOST = 2.0
 
 
@@ -107,6 +111,7 @@ class Bridge:
         self._wake = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
+        self._gathering: asyncio.TimerHandle | None = None
         self._moment = 0
         self._strays = Strays()
 
@@ -122,9 +127,11 @@ class Bridge:
 
         It is cancelled when another worker owns the link by now.
         """
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
         self._queue.append(Pending(note, done, now_us()))
-        self._wake.set()
+        if self._gathering is None:
+            self._gathering = loop.call_later(GATHERING, self._wake.set)
         return done
 
     async def room(self) -> None:
@@ -141,10 +148,9 @@ class Bridge:
         """Record until cancelled; rest after a batch as long as it took, so that writing takes half of the time."""
         while True:
             await self._wake.wait()
+            self._wake.clear()
             began = time.monotonic()
             await self._write_next()
-            if not self._queue:
-                self._wake.clear()
             if len(self._queue) < BATCH:
                 await asyncio.sleep(min(time.monotonic() - began, REST))
 
@@ -159,6 +165,11 @@ class Bridge:
         if not self._writing:
             self._writing = batch
             del self._queue[: len(batch)]
+        if self._queue:
+            self._wake.set()
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
         await self._write(batch)
         self._writing = ()
         if len(self._queue) < ROOM:

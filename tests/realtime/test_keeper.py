@@ -472,6 +472,7 @@ async def asked_anew(upstream):
 async def switched(upstream):
     upstream.keeper.switch()
     await asked_anew(upstream)
+    await upstream.until("open")
 
 
 @pytest.mark.feature("S4.5")
