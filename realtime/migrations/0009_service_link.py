@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('realtime', '0007_draining'),
+        ('realtime', '0008_link_wanted_at'),
     ]
 
     operations = [
