@@ -121,7 +121,7 @@ class GapAdmin(Record):
 
 @admin.register(Worker)
 class WorkerAdmin(Record):
-    list_display = ("name", "shown_state", "buckets", "links", "started", "last_beat", "fence")
+    list_display = ("name", "shown_state", "buckets", "links", "service", "started", "last_beat", "fence")
     ordering = ("name",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
@@ -144,6 +144,14 @@ class WorkerAdmin(Record):
     @admin.display(description="links", ordering="links")
     def links(self, row: Any) -> int:
         return row.links or 0
+
+    @admin.display(description="service link")
+    def service(self, row: Worker) -> SafeString | str:
+        told = row.service_link
+        if not told:
+            return "—"
+        text = f"{told['state']}, {told['links']} links" + (f": {told['reason']}" if told["reason"] else "")
+        return format_html('<span class="state" data-state="{}">{}</span>', told["state"], text)
 
     @admin.display(description="started", ordering="started_at")
     def started(self, row: Worker) -> SafeString | str:

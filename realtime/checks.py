@@ -127,6 +127,8 @@ def _upstream_problems(upstream: config.UpstreamConfig) -> Iterator[CheckMessage
             hint="Put {userId} where the user's subject belongs, and set SNAPSHOT_TOKEN to what the backend takes.",
             id="realtime.E010",
         )
+    if upstream.links == "service":
+        yield from _service_link_problems(upstream)
     try:
         parse_channel(f"/{upstream.channel_root}/user/any/device/presenceChanged")
     except ChannelError as error:
@@ -134,6 +136,21 @@ def _upstream_problems(upstream: config.UpstreamConfig) -> Iterator[CheckMessage
             f"APPSYNC_CHANNEL_ROOT cannot begin a channel: {error}",
             hint="Use letters, digits and dashes.",
             id="realtime.E009",
+        )
+
+
+def _service_link_problems(upstream: config.UpstreamConfig) -> Iterator[CheckMessage]:
+    if upstream.auth in config.PER_USER:
+        yield Error(
+            f"UPSTREAM_LINKS is service, and with APPSYNC_AUTH={upstream.auth} nobody may hear everybody's channels.",
+            hint="Set APPSYNC_AUTH to api-key, lambda or iam, or UPSTREAM_LINKS to user.",
+            id="realtime.E011",
+        )
+    if not upstream.snapshot_url:
+        yield Error(
+            "UPSTREAM_LINKS is service, and without snapshots it is not known who may be told what.",
+            hint="Set SNAPSHOT_URL, with {userId} for whose view is meant, and SNAPSHOT_TOKEN.",
+            id="realtime.E012",
         )
 
 

@@ -155,3 +155,8 @@ def organization_of(key: str) -> str:
 def channels(root: str, subject: str) -> dict[str, str]:
     """Return feed name → channel of one user, for every feed."""
     return {feed.name: f"/{root}/user/{subject}/{feed.name}" for feed in FEEDS}
+
+
+def pattern(root: str) -> str:
+    """Return what takes in every channel of every user."""
+    return f"/{root}/user/*"

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from django.db import DatabaseError
 
-from realtime import decoding, metrics
+from realtime import decoding, feeds, metrics
 from realtime.appsync.endpoint import Endpoint
 from realtime.bridge import Bridge
 from realtime.clock import now_us
@@ -104,7 +104,7 @@ class ServiceLink:
         database: DatabaseThread,
         recorder: Recorder,
     ) -> None:
-        self.pattern = f"/{root}/user/*"
+        self.pattern = feeds.pattern(root)
         self._worker = worker
         self._clock = clock
         self._rng = rng

@@ -130,7 +130,7 @@ RULES = (
         "realtime.service_link",
         (
             *UPSTREAM,
-            *engine("bridge", "clock", "copies", "database", "decoding", "metrics", "notes", "product"),
+            *engine("bridge", "clock", "copies", "database", "decoding", "feeds", "metrics", "notes", "product"),
         ),
         ("django",),
     ),

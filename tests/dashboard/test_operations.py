@@ -193,6 +193,14 @@ def test_the_workers_are_listed_with_what_each_owns_and_whether_it_lives(people,
     assert rows == [["alive", "55", "1"], ["silent", "9", "0"], ["stopped", "0", "0"]]
 
 
+@pytest.mark.feature("S4.4")
+def test_a_workers_service_link_is_shown_beside_it(people, link):
+    told = {"state": "backoff", "reason": "HTTP 503 <b>", "links": 0}
+    Worker.objects.create(name="w4", beat=now_us(), service_link=told)
+    shown = page(people.operator, "/admin/realtime/worker/")
+    assert "backoff, 0 links: HTTP 503 &lt;b&gt;" in shown
+
+
 def test_the_summary_names_the_silent_worker(people, link):
     Worker.objects.create(name="w2", beat=NOW - 60_000_000)
     summary = diagnostics.summary(NOW)

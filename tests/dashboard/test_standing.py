@@ -100,3 +100,43 @@ def test_of_what_a_wider_source_tells_only_what_is_seen_already_or_is_personal_c
     assert standing.visible(fleet.viewer.pk, {CAM} | personal | strangers) == {CAM} | personal
     Visibility.objects.filter(user=fleet.viewer, key=CAM).update(ended_at=LATER)
     assert standing.visible(fleet.viewer.pk, {CAM}) == set()
+
+
+# ── Whom an event concerns that came without the name of its channel ─────────────────────────────────────────
+
+wide = pytest.mark.feature("S4.4")
+
+
+@wide
+def test_an_entity_concerns_those_who_see_it_now(fleet):
+    Visibility.objects.filter(user=fleet.owner, key=CAM).update(ended_at=LATER)
+    found = standing.audience([CAM])
+    assert fleet.viewer.pk in found.seen[CAM] and fleet.owner.pk not in found.seen[CAM]
+    assert found.strange == {}
+
+
+@wide
+def test_an_entity_that_nobody_ever_saw_is_asked_about_by_its_organisations_members(fleet):
+    Membership.objects.filter(user=fleet.owner).update(ended_at=LATER)
+    found = standing.audience([ATTIC, "device/org-nobody/cam-1"])
+    assert found.seen == {ATTIC: set(), "device/org-nobody/cam-1": set()}
+    assert found.strange["device/org-nobody/cam-1"] == set()
+    assert fleet.viewer.pk in found.strange[ATTIC]
+    assert not found.strange[ATTIC] & {fleet.owner.pk, fleet.rival.pk}
+
+
+@wide
+def test_what_everybody_lost_sight_of_is_not_strange(fleet):
+    Visibility.objects.filter(key=CAM).update(ended_at=LATER)
+    assert standing.audience([CAM]) == ({CAM: set()}, {})
+
+
+@wide
+@pytest.mark.parametrize("key", ["user/sub-viewer", "member/org-elsewhere/sub-viewer"])
+def test_the_own_role_and_token_concern_their_person_and_are_never_strange(fleet, key):
+    assert standing.audience([key]) == ({key: {fleet.viewer.pk}}, {})
+
+
+@wide
+def test_somebody_elses_token_concerns_nobody_here(fleet):
+    assert standing.audience(["user/sub-stranger"]) == ({"user/sub-stranger": set()}, {})

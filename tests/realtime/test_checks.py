@@ -54,6 +54,15 @@ def test_signing_needs_a_region(settings):
     assert ids(checks.check_upstream) == ["realtime.E004"]
 
 
+@pytest.mark.feature("S4.4")
+def test_a_service_link_needs_credentials_and_snapshots_of_its_own(settings):
+    settings.UPSTREAM_LINKS = "service"
+    assert ids(checks.check_upstream) == ["realtime.E011", "realtime.E012"]
+    settings.APPSYNC_AUTH, settings.APPSYNC_API_KEY = "api-key", "da2-key"
+    settings.SNAPSHOT_URL = "https://backend.example/snapshot?userId={userId}"
+    assert ids(checks.check_upstream) == []
+
+
 @pytest.mark.parametrize("auth", ["api-key", "lambda"])
 def test_an_auth_mode_needs_its_secret(settings, auth):
     settings.APPSYNC_AUTH = auth

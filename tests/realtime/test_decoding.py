@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.decoding import Undecodable, decode, fact_of
+from realtime.decoding import Undecodable, decode, fact_by_type, fact_of, organization_in
 from realtime.feeds import BY_NAME, FEEDS, channels
 
 pytestmark = pytest.mark.feature("S4.2")
@@ -101,3 +101,39 @@ def test_nine_channels_of_a_user_lie_below_the_users_own():
     made = channels("vortex-app", "sub-1")
     assert len(made) == len(FEEDS) == 9
     assert {channel.rpartition("/user/sub-1/")[2] for channel in made.values()} == {feed.name for feed in FEEDS}
+
+
+@pytest.mark.feature("S4.4")
+@pytest.mark.parametrize("label", ["event_type", "name"])
+@names
+def test_an_event_without_its_channel_is_known_by_its_type(name, label):
+    payload = {**WHOLE, "eventType": getattr(BY_NAME[name], label)}
+    fact = fact_by_type(msgspec.json.encode(payload).decode())
+    assert (fact.feed, fact.key) == (name, EXPECTED[name][0])
+
+
+@pytest.mark.feature("S4.4")
+def test_an_event_of_another_type_is_nobodys_here():
+    assert fact_by_type('{"eventType": "billing/invoicePaid"}') is None
+
+
+@pytest.mark.feature("S4.4")
+@pytest.mark.parametrize(
+    ("payload", "wrong"),
+    [
+        ('{"orgId": "org"}', "no eventType"),
+        ('{"eventType": "device/presenceChanged", "orgId": "org"}', "missing required field `deviceId`"),
+        ("[]", "Expected `object`"),
+    ],
+)
+def test_an_event_that_can_not_be_told_says_why(payload, wrong):
+    with pytest.raises(Undecodable, match=wrong):
+        fact_by_type(payload)
+
+
+@pytest.mark.feature("S4.4")
+@pytest.mark.parametrize(
+    ("payload", "org"), [('{"orgId": "org", "online": 3}', "org"), ("{}", None), ("nonsense", None)]
+)
+def test_whose_an_unreadable_event_is_can_be_known_all_the_same(payload, org):
+    assert organization_in(payload) == org

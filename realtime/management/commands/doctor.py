@@ -92,6 +92,8 @@ class Command(ExampleCommand):
             why = "each user has own tokens: name one with --user, or give a --token"
             return [*findings, Finding("auth", "skipped", why)]
         channel = feeds.channels(upstream.channel_root, subject)["device/presenceChanged"]
+        if upstream.shares_a_connection:
+            channel = feeds.pattern(upstream.channel_root)
         findings += await doctor.upstream_findings(endpoint, WebSocketTransport(tls), authorization, channel)
         provider = snapshot.configured(upstream)
         if provider is None:

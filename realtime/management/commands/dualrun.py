@@ -81,6 +81,8 @@ class Command(ExampleCommand):
         if not options["window"]:
             raise CommandError("a window of 0 s leaves no time for the other side to tell the same")
         links = _chosen(options)
+        if config.load().upstream.links == "service":
+            raise CommandError("not started: a dual run compares links of their own, and UPSTREAM_LINKS is service")
         _demand_configured("not started", PROTOCOLS)
         dualrun.start([link.pk for link in links], options["window"])
         self.stdout.write(

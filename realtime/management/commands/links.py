@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from realtime import control, gates, leases
 from realtime.management import shown
 from realtime.management.base import ExampleCommand
-from realtime.models import Link
+from realtime.models import Link, Worker
 
 RECENT = 20
 DRAIN_SECONDS = 30.0
@@ -24,7 +24,8 @@ class Command(ExampleCommand):
   manage.py links show viewer
   manage.py links reconnect sub-viewer --json
   manage.py links shut maintenance --reason 'AppSync is being moved' --for 1800
-  manage.py links gates"""
+  manage.py links gates
+  manage.py links service"""
 
     def add_arguments(self, parser: CommandParser) -> None:
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -43,6 +44,9 @@ class Command(ExampleCommand):
             "drain", help="have a worker hand over its links, and take none until it restarts"
         )
         draining.add_argument("worker", metavar="WORKER")
+        commands.add_parser("service", help="the connection that a worker's links share, if they do").add_argument(
+            "--json", action="store_true", help="one JSON object a line"
+        )
         commands.add_parser("gates", help="the gates that are shut for all links").add_argument(
             "--json", action="store_true", help="one JSON object a line"
         )
@@ -57,6 +61,8 @@ class Command(ExampleCommand):
             self._list(options)
         elif options["command"] == "drain":
             self._drain(options["worker"])
+        elif options["command"] == "service":
+            self._show_services(options["json"])
         elif options["command"] == "gates":
             self._show_gates(options["json"])
         elif options["command"] in ("shut", "open"):
@@ -104,6 +110,13 @@ class Command(ExampleCommand):
                 return
             time.sleep(control.POLL_SECONDS)
         raise CommandError(f"worker {worker} still has {leases.left(worker)} buckets after {DRAIN_SECONDS:g} s")
+
+    def _show_services(self, as_json: bool) -> None:
+        told = Worker.objects.filter(stopped=False).exclude(service_link={}).order_by("name")
+        for name, values in told.values_list("name", "service_link"):
+            shown.row(self.stdout, {"worker": name, **values, "since": shown.time(values["since"])}, as_json=as_json)
+        if not told and not as_json:
+            self.stdout.write("no worker that runs has a service link: see UPSTREAM_LINKS in the settings")
 
     def _show_gates(self, as_json: bool) -> None:
         for name, gate in gates.shut().items():

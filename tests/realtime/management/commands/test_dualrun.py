@@ -119,3 +119,12 @@ def test_the_status_counts_links_and_dual_runs(links, capsys):
         "graphql: 0 links are open",
         "dual runs: 1",
     ]
+
+
+@pytest.mark.feature("S4.4")
+def test_links_that_share_a_connection_are_not_compared(links, settings):
+    settings.UPSTREAM_LINKS = "service"
+    config.load.cache_clear()
+    with pytest.raises(CommandError, match="UPSTREAM_LINKS is service"):
+        call_command("dualrun", "start", "ada")
+    assert not DualRun.objects.exists()

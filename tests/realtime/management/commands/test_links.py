@@ -112,3 +112,14 @@ def test_a_worker_is_drained_and_waited_for(db, monkeypatch, capsys):
 def test_a_worker_that_can_not_be_drained_is_an_error(db):
     with pytest.raises(CommandError, match="no worker of the name 'a' is running"):
         call_command("links", "drain", "a")
+
+
+@pytest.mark.feature("S4.4")
+def test_each_workers_service_link_is_shown_or_that_there_is_none(db, capsys):
+    call_command("links", "service")
+    assert "UPSTREAM_LINKS" in capsys.readouterr().out
+    told = {"state": "open", "reason": "", "links": 3, "since": 1_790_000_000_000_000}
+    Worker.objects.create(name="w1", beat=now_us(), service_link=told)
+    Worker.objects.create(name="w2", beat=now_us())
+    (row,) = rows(capsys, "links", "service")
+    assert row == {"worker": "w1", **told, "since": "2026-09-21T14:13:20.000+00:00"}
