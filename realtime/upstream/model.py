@@ -75,6 +75,7 @@ class Slot(msgspec.Struct, frozen=True):
 
     ``phase`` is how far a session is that is not the active one; the active one's is the link's state.
     ``permitted`` says that it has its token and its turn, and the socket is being opened.
+    ``renewed`` says that it was dialled with a token that was forced to be new, and that did not work yet.
     ``slept`` is how many seconds the machine slept since the last frame: the clock stood still, the silence did not.
     """
 
@@ -84,6 +85,7 @@ class Slot(msgspec.Struct, frozen=True):
     slept: float = 0.0
     phase: State = State.CONNECTING
     permitted: bool = False
+    renewed: bool = False
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -93,9 +95,10 @@ class Model(msgspec.Struct, frozen=True):
     ``rotating``; plain reconnect knows none. ``draining`` is one that was replaced and is heard out.
     ``shut`` are the gates that are closed, with the reason of each; ``unwanted`` says why nobody wants the link, if
     so, and ``grace`` that it is kept until the grace timer fires. ``authority`` is who the credentials belong to.
-    ``forced_refresh`` is set from the first refusal of the credentials until a connection holds, ``refresh_due``
-    until the new token that it asked for has been had. ``failures`` are the times of those that the breaker counts,
-    ``trips`` how often it opened since it was last closed; ``offline`` is what the machine thinks of its network.
+    ``forced_refresh`` is set from the first refusal of the credentials until a connection holds: what is refused after
+    it has its time. ``refresh_due`` is set until the new token that a refusal asked for has been had.
+    ``failures`` are the times of those that the breaker counts, ``trips`` how often it opened since it was last closed;
+    ``offline`` is what the machine thinks of its network.
     """
 
     wants: bool = False

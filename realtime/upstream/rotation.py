@@ -103,6 +103,8 @@ def _synced(s: Step, event: Event) -> None:
     s.close(s.model.draining)
     s.disarm(*TimerKind, session=old.id)
     s.disarm(TimerKind.SYNC, session=slot.id)
+    if event.final:
+        slot = replace(slot, renewed=False)
     s.set(active=slot, candidate=None, draining=old, partial=not event.final, health=Health.HEALTHY)
     s.set(rotated_for=s.model.rotating, rotating="", rotation_attempt=0)
     s.set(rotations=s.model.rotations + 1, connects=s.model.connects + 1)
@@ -128,14 +130,19 @@ def _timed_out(s: Step, event: Event) -> None:
 
 def _auth_rejected(s: Step, event: Event) -> None:
     """Try once more with a token that was forced to be new; then not before the credentials change."""
-    if s.model.forced_refresh:
+    cause = event.cause or Cause("unauthorized")
+    if _candidate(s).renewed:
         s.set(forced_refresh=False, refresh_due=False)
-        shut(s, AUTH_GATE, f"the service refuses the credentials: {why(event.cause or Cause('unauthorized'))}")
-        _discard(s, event.cause or Cause("unauthorized"))
-    else:
-        s.set(forced_refresh=True, refresh_due=True)
+        shut(s, AUTH_GATE, f"the service refuses the credentials: {why(cause)}")
+        _discard(s, cause)
+        return
+    at_once = not s.model.forced_refresh
+    s.set(forced_refresh=True, refresh_due=True)
+    if at_once:
         s.close(s.model.candidate)
         s.set(candidate=s.dial())
+    else:
+        _discard(s, cause)
 
 
 def _token_failed(s: Step, event: Event) -> None:

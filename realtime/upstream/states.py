@@ -102,7 +102,7 @@ _ALWAYS: dict[Trigger, frozenset[State]] = _NOTED | {
 # What can end any try, and what becomes of it.
 _TRYING: dict[Trigger, frozenset[State]] = {
     _T.DROPPED: _LOST | {_S.CONNECTING, _S.WAITING},
-    _T.AUTH_REJECTED: _to(_S.CONNECTING, _S.WAITING, _S.COOLING, _S.FAILED),
+    _T.AUTH_REJECTED: _LOST | {_S.CONNECTING, _S.WAITING},
 }
 
 # A connection that was accepted is judged by its frames.
@@ -148,7 +148,7 @@ TABLE: dict[State, dict[Trigger, frozenset[State]]] = {
         _ALWAYS,
         CONNECT_NOW=_to(_S.CONNECTING, _S.WAITING),
         DROPPED=_LOST | _PROMOTED | {_S.WAITING},
-        AUTH_REJECTED=_to(_S.CONNECTING, _S.WAITING, _S.COOLING, _S.FAILED),
+        AUTH_REJECTED=_LOST | _PROMOTED | {_S.WAITING},
         HEARTBEAT=_LOST | _PROMOTED | {_S.WAITING},
         WOKE=_LOST | _PROMOTED | {_S.WAITING},
         HEARD=_to(),

@@ -263,6 +263,8 @@ def _synced(s: Step, event: Event) -> None:
     """Every wanted subscription has its answer; ``final`` false says that some are refused or still retried."""
     s.disarm(TimerKind.SYNC, session=active(s).id)
     s.set(partial=not event.final)
+    if event.final:
+        s.set(active=replace(active(s), renewed=False))
     _open(s, "" if event.final else event.text)
 
 
@@ -281,6 +283,7 @@ def _open(s: Step, reason: str) -> None:
 
 def _stable(s: Step, event: Event) -> None:
     """Only now is it believed: a server that accepts and then drops, or then refuses, gets no fresh start."""
+    s.set(active=replace(active(s), renewed=False))
     s.set(attempt=0, forced_refresh=False, breaker=Breaker.CLOSED, failures=(), trips=0)
     rotation.pursue(s)
 
@@ -355,23 +358,26 @@ def _woke(s: Step, event: Event) -> None:
 
 
 def _auth_rejected(s: Step, event: Event) -> None:
-    """Try once more with a token that was forced to be new; then wait until the credentials change.
+    """Try once more with a token that was forced to be new; if that never works, wait until the credentials change.
 
-    The one try that a half-open breaker allows is not made two by that: the new token waits for the next one.
+    One that worked may be refused later, as it expires: it is renewed too. At once only if a connection held since the
+    last time, or a service that accepts and then refuses would be dialled without pause. The one try that a half-open
+    breaker allows is not made two: the new token waits for the next one.
     """
     cause = event.cause or Cause("unauthorized")
-    if s.model.forced_refresh:
+    if active(s).renewed:
         note_end(s, cause)
         s.set(forced_refresh=False, refresh_due=False)
         shut(s, AUTH_GATE, f"the service refuses the credentials: {why(cause)}")
         rest(s, State.WAITING, missing(s.model))
         return
+    at_once = not s.model.forced_refresh and s.model.breaker is not Breaker.HALF_OPEN and not s.model.shut
     s.set(forced_refresh=True, refresh_due=True)
-    if s.model.breaker is Breaker.HALF_OPEN or s.model.shut:
-        drop(s, cause)
-    else:
+    if at_once:
         note_end(s, cause)
         connect(s)
+    else:
+        drop(s, cause)
 
 
 def _token_failed(s: Step, event: Event) -> None:
@@ -391,6 +397,10 @@ def _auth_changed(s: Step, event: Event) -> None:
     was_shut = AUTH_GATE in s.model.shut
     unshut(s, AUTH_GATE)
     s.set(authority=event.text, forced_refresh=False, refresh_due=False)
+    if s.model.active is not None:
+        s.set(active=replace(active(s), renewed=False))
+    if s.model.candidate is not None:
+        s.set(candidate=replace(s.model.candidate, renewed=False))
     if s.model.state in (State.STOPPED, State.SUSPENDED):
         return
     if changed or (was_shut and s.model.state is State.WAITING):

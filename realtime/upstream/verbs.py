@@ -71,7 +71,7 @@ class Step:
 
     def dial(self) -> Slot:
         """Begin a session. Its timer is armed before the dial: one that hangs is timed out too."""
-        slot = Slot(self.model.next_session, self.now)
+        slot = Slot(self.model.next_session, self.now, renewed=self.model.refresh_due)
         self.set(next_session=slot.id + 1)
         self.arm(TimerKind.CONNECT, self.policy.turn_timeout, slot.id)
         self.effects.append(Dial(slot.id, self.model.refresh_due))

@@ -60,7 +60,8 @@ class Machine(RuleBasedStateMachine):
         self.trace = []
         self.dialled = {}
         self.closed = set()
-        self.rejections = 0
+        self.renewed = set()
+        self.refused_anew = False
         self.held_back_until = -1.0
         self.rotation_held_until = -1.0
         self.used = 0
@@ -98,7 +99,9 @@ class Machine(RuleBasedStateMachine):
         assert self.model.wants, "5: wanted"
         assert not self.model.shut, "5: every gate open"
         assert not self.model.unwanted or self.model.grace, "5: somebody watches"
-        assert self.rejections < 2, "10: refused twice, and the credentials are the same"
+        assert not self.refused_anew, "10: a new token was refused too, and the credentials are the same"
+        if dial.refresh:
+            self.renewed.add(dial.session)
         refreshing = event.trigger is T.AUTH_REJECTED
         if self.model.candidate is not None and self.model.candidate.id == dial.session:
             self._dialled_beside(set(earlier) - self.closed, refreshing)
@@ -129,8 +132,9 @@ class Machine(RuleBasedStateMachine):
             assert replace(after, stale=before.stale) == before, "3: another session changes nothing"
             assert effects == (), "3"
             assert after.stale == before.stale + 1, "3: but is counted"
-        if event.trigger is T.STABLE and after.stale == before.stale:
-            self.rejections = 0
+        worked = event.trigger is T.STABLE or (event.trigger is T.SYNCED and event.final)
+        if worked and after.state is State.OPEN and event.session == self.session:
+            self.renewed.discard(event.session)
         self._judge_rotation(before, event)
         self._judge_breaker(before, event)
         if before.state is State.STOPPED and after.state is not State.STOPPED:
@@ -244,7 +248,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(authority=st.sampled_from(["sub-1", "sub-1", "sub-2"]))
     def sign_in(self, authority):
-        self.rejections = 0
+        self.renewed, self.refused_anew = set(), False
         changed = authority != self.model.authority
         session = self.session
         self.post(T.AUTH_CHANGED, text=authority)
@@ -300,7 +304,7 @@ class Machine(RuleBasedStateMachine):
         """Anything, whether or not it is its turn."""
         meant = self.model.candidate.phase in (State.CONNECTING, State.AUTHENTICATING, State.SYNCING)
         refused = trigger is T.AUTH_REJECTED or (trigger is T.DROPPED and status == 401)
-        self.rejections += meant and refused
+        self.refused_anew |= meant and refused and self.id_of("candidate") in self.renewed
         cause = Cause("connection lost", status=status, retry_after=7.0 if status == 503 else 0.0)
         has_cause = trigger in (T.DROPPED, T.AUTH_REJECTED, T.TOKEN_FAILED)
         self.post(trigger, self.id_of("candidate"), seconds=10.0, final=final, cause=cause if has_cause else None)
@@ -322,7 +326,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.model.state in HAS_SESSION)
     def reject(self):
-        self.rejections += 1
+        self.refused_anew |= self.session in self.renewed
         self.post(T.AUTH_REJECTED, self.session, cause=Cause("HTTP 401"))
 
     @rule(final=st.booleans())
@@ -418,7 +422,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def invariant_10_credentials_refused_twice_wait_for_others(self):
-        if self.rejections >= 2 and self.model.state is not State.STOPPED:
+        if self.refused_anew and self.model.state is not State.STOPPED:
             assert self.model.state not in HAS_SESSION or (self.model.state is State.OPEN and not self.model.candidate)
 
     @invariant()
@@ -452,7 +456,7 @@ class Machine(RuleBasedStateMachine):
 
     def _progress(self):
         """7: with every gate open, time alone brings a dial or the end of all attempts."""
-        if not self.model.wants or self.model.unwanted or self.model.shut or self.rejections:
+        if not self.model.wants or self.model.unwanted or self.model.shut:
             return
         dials = len(self.dialled)
         for _ in range(30):

@@ -127,6 +127,21 @@ def test_refused_twice_it_waits_for_other_credentials_while_the_present_one_goes
     assert opened(T.AUTH_CHANGED, text="") == [Dial(4)]
 
 
+def test_a_candidate_that_is_accepted_and_then_refused_again_and_again_has_its_time(opened):
+    opened.candidate()
+    assert opened(T.AUTH_REJECTED, "candidate") == [Close(2), Dial(3, refresh=True)]
+    opened(T.PERMITTED, "candidate")
+    assert opened(T.TRANSPORT_UP, "candidate") == []
+    opened(T.DROPPED, "candidate", cause=Cause("connection lost"))
+    assert opened.fire(T.ROTATION_DUE) == [Dial(4)]
+    assert opened(T.AUTH_REJECTED, "candidate") == [Close(4)]
+    assert opened.state is State.OPEN and not opened.model.shut
+    assert opened.fire(T.ROTATION_DUE) == [Dial(5, refresh=True)]
+    for trigger in (*UP, T.SYNCED):
+        opened(trigger, "candidate", seconds=300.0)
+    assert (opened.session, opened.model.active.renewed) == (5, False)
+
+
 def test_when_a_link_is_lost_whose_credentials_were_refused_it_waits_for_others(opened):
     opened.candidate()
     opened(T.TOKEN_FAILED, "candidate", final=True, cause=Cause("token", "revoked"))

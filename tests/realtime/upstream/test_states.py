@@ -69,7 +69,7 @@ def circumstances(stepping):
         tuple(sorted(model.shut)),
         (bool(model.unwanted), model.grace),
         model.offline,
-        (model.forced_refresh, model.refresh_due),
+        (model.forced_refresh, model.refresh_due, model.active and model.active.renewed),
         model.health,
         model.breaker,
         len(model.failures),

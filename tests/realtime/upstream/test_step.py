@@ -3,7 +3,7 @@
 import pytest
 
 from realtime.upstream.model import Cause, Close, Dial, Event, Health, TimerKind
-from realtime.upstream.policy import Fixed, Policy
+from realtime.upstream.policy import Fixed, Policy, Steps
 from realtime.upstream.states import HAS_SESSION, State, Trigger
 from realtime.upstream.step import AUTH_GATE, snapshot
 from tests.realtime.upstream.stepping import Stepping
@@ -185,13 +185,47 @@ def test_b09_refused_credentials_are_renewed_once_and_then_waited_for(state):
     assert stepping(T.AUTH_CHANGED) == [Dial(3)]
 
 
-def test_b81_a_service_that_accepts_and_then_refuses_is_asked_once_more_and_no_oftener():
+@pytest.mark.parametrize("final", [{}, {"final": False, "text": "refused: role"}], ids=["ack", "refused: role"])
+def test_b81_a_service_that_accepts_and_then_refuses_is_asked_once_more_and_no_oftener(final):
     stepping = Stepping.into(State.OPEN)
     stepping(T.AUTH_REJECTED)
-    for trigger in (T.TRANSPORT_UP, T.ACCEPTED, T.SYNCED):
+    for trigger in (T.TRANSPORT_UP, T.ACCEPTED):
         stepping(trigger)
+    if final:
+        stepping(T.SYNCED, **final)
     stepping(T.AUTH_REJECTED)
     assert stepping.state is State.WAITING
+
+
+def test_a_new_token_that_worked_and_was_refused_soon_is_renewed_too_each_time_after_a_longer_wait():
+    stepping = Stepping.into(State.OPEN, Policy(backoff=Steps((1.0, 5.0), tail=9.0, spread=0.0)))
+    stepping(T.AUTH_REJECTED)
+    for session, delay in ((2, 1.0), (3, 5.0), (4, 9.0)):
+        for trigger in (T.TRANSPORT_UP, T.ACCEPTED, T.SYNCED):
+            stepping(trigger)
+        assert stepping(T.AUTH_REJECTED) == [Close(session)]
+        assert (stepping.state, stepping.model.next_try_at - stepping.now) == (State.BACKOFF, delay)
+        assert stepping.fire(T.BACKOFF_FIRED) == [Dial(session + 1, refresh=True)]
+
+
+def test_a_token_that_was_new_once_and_is_refused_at_another_connect_is_renewed_too():
+    """Its connection was lost before it held for long enough; by the next one it has expired."""
+    stepping = Stepping.into(State.OPEN)
+    stepping(T.AUTH_REJECTED)
+    for trigger in (T.TRANSPORT_UP, T.ACCEPTED, T.DROPPED):
+        stepping(trigger)
+    assert stepping.fire(T.BACKOFF_FIRED) == [Dial(3)]
+    stepping(T.AUTH_REJECTED)
+    assert stepping.fire(T.BACKOFF_FIRED) == [Dial(4, refresh=True)]
+    stepping(T.AUTH_REJECTED)
+    assert stepping.state is State.WAITING
+
+
+def test_what_was_dialled_with_a_new_token_may_be_refused_once_more_after_a_sign_in():
+    stepping = Stepping.into(State.CONNECTING)
+    stepping(T.AUTH_REJECTED)
+    stepping(T.AUTH_CHANGED, text="")
+    assert stepping(T.AUTH_REJECTED) == [Close(2), Dial(3, refresh=True)]
 
 
 def test_credentials_that_held_get_another_forced_refresh_when_they_are_refused_later():
