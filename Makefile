@@ -59,7 +59,7 @@ test-js:  ## Run the JavaScript tests.
 
 .PHONY: test-python
 test-python: install  ## Run the Python tests, those in Chromium and with short faults included.
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: test-postgres
 test-postgres: install  ## Run what writes on a PostgreSQL of its own, if that is installed.

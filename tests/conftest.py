@@ -9,6 +9,31 @@ from django.conf import settings
 from tests.demo import DemoProcess
 from tests.valkey import ValkeyServer
 
+PRODUCTS = {"tests/browser": "demo", "tests/integration": "demo", "tests/faults": "stack"}
+"""Folders, and the running product that their tests share: they take longest, and mostly wait."""
+
+
+def product_of(nodeid):
+    return PRODUCTS.get("/".join(nodeid.split("/")[:2]))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: product_of(item.nodeid) is None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Where several processes share the tests, those of one product stay together, and those of one file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return product_of(nodeid) or nodeid.partition("::")[0]
+
+    return Scheduling(config, log)
+
 
 @pytest.fixture(scope="session")
 def valkey_server():
