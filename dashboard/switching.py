@@ -54,8 +54,7 @@ def switch(user: User, org_id: str) -> None:
     One transaction writes the choice and an entry that says so, and raises the feed's floor: all tabs fetch their
     state anew, within about a second, whatever they had. The link subscribes anew and closes that window by a snapshot.
     """
-    User.objects.select_for_update().get(pk=user.pk)
-    known = access.organizations(user.pk)
+    known = _hold(user.pk)
     if known.active == org_id:
         return
     entry = _look_at(user.pk, org_id, known.since, now_us())
@@ -67,15 +66,25 @@ def switch(user: User, org_id: str) -> None:
 def follow_memberships(before: Mapping[int, Organizations], now: int, recording: Recording) -> None:
     """Follow changed memberships of people, given with what they looked at `before`.
 
-    Who has another choice than before is told of it, and fetches the state anew.
+    Who has another choice than before is told of it, and fetches the state anew. What a person has chosen meanwhile
+    stays chosen.
     """
     for user_id, was in sorted(before.items()):
-        known = access.organizations(user_id)
-        has_choice = was.aside or known.aside
-        if has_choice and {was.active, *was.aside} != {known.active, *known.aside}:
-            stays = was.active in known.aside
-            recording.drafts.append(_look_at(user_id, was.active if stays else known.active, was.since, now))
+        if _has_another_choice(was, access.organizations(user_id)):
+            known = _hold(user_id)
+            stays = was.active in known.aside and known.since == was.since
+            recording.drafts.append(_look_at(user_id, was.active if stays else known.active, known.since, now))
             recording.narrowed.add(user_id)
+
+
+def _has_another_choice(was: Organizations, known: Organizations) -> bool:
+    return bool(was.aside or known.aside) and {was.active, *was.aside} != {known.active, *known.aside}
+
+
+def _hold(user_id: int) -> Organizations:
+    """Return what this person looks at, which nobody else changes until the transaction has ended."""
+    User.objects.select_for_update(no_key=True).get(pk=user_id)
+    return access.organizations(user_id)
 
 
 def _look_at(user_id: int, org_id: str, before: int, now: int) -> Draft:

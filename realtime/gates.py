@@ -7,7 +7,7 @@ they come back one after the other. A gate may open by itself at a time that was
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -33,8 +33,7 @@ class BadGate(ValueError):
 
 def shut() -> dict[str, Gate]:
     """Return the gates that are shut now, by name."""
-    kept = msgspec.convert(switches.get(GATES, {}), dict[str, Gate])
-    return {name: gate for name, gate in kept.items() if gate.until is None or gate.until > now_us()}
+    return _shut(switches.get(GATES, {}))
 
 
 def shut_gate(name: str, reason: str, seconds: float | None = None) -> None:
@@ -42,15 +41,22 @@ def shut_gate(name: str, reason: str, seconds: float | None = None) -> None:
     if name == AUTH or not name.isidentifier():
         raise BadGate(f"{name!r} is no name for a gate; take a word such as 'maintenance'")
     until = None if seconds is None else now_us() + round(seconds * 1_000_000)
-    switches.put(GATES, msgspec.to_builtins({**shut(), name: Gate(reason, until)}))
+    with switches.changing(GATES, {}) as switch:
+        switch.value = msgspec.to_builtins({**_shut(switch.value), name: Gate(reason, until)})
 
 
 def open_gate(name: str) -> bool:
     """Open a gate again; tell whether it was shut."""
-    left = shut()
-    was_shut = left.pop(name, None) is not None
-    switches.put(GATES, msgspec.to_builtins(left))
+    with switches.changing(GATES, {}) as switch:
+        left = _shut(switch.value)
+        was_shut = left.pop(name, None) is not None
+        switch.value = msgspec.to_builtins(left)
     return was_shut
+
+
+def _shut(kept: Any) -> dict[str, Gate]:
+    gates = msgspec.convert(kept, dict[str, Gate])
+    return {name: gate for name, gate in gates.items() if gate.until is None or gate.until > now_us()}
 
 
 class Gated(Protocol):

@@ -100,7 +100,7 @@ RULES = (
     Rule("realtime.control", engine("clock", "models"), ("django",)),
     Rule("realtime.wanted", engine("models"), ("django",)),
     Rule("realtime.gates", engine("clock", "switches"), ("msgspec",)),
-    Rule("realtime.switches", engine("clock", "models")),
+    Rule("realtime.switches", engine("clock", "models"), ("django",)),
     Rule("realtime.dualrun", engine("clock", "comparing", "events", "linkbook", "models"), ("msgspec",)),
     Rule("realtime.gaps", engine("models", "sql")),
     Rule("realtime.linkbook", engine("gaps", "models", "sql")),

@@ -114,6 +114,18 @@ def test_who_joins_another_organisation_goes_on_looking_at_the_same(fleet):
     assert recording.narrowed == {fleet.rival.pk}
 
 
+def test_who_switches_while_the_memberships_change_looks_at_what_was_chosen(manager):
+    before = {manager.pk: access.organizations(manager.pk)}
+    switching.switch(manager, "org-borealis")
+    chosen = access.organizations(manager.pk).since
+    Membership.objects.create(user=manager, org_id="org-corona")
+    recording = Recording()
+    switching.follow_memberships(before, NOW, recording)
+    feed.append(recording.drafts, NOW)
+    assert told(manager) == {"organization": "org-borealis", "aside": ["org-aurora", "org-corona"]}
+    assert access.organizations(manager.pk).since > chosen
+
+
 def test_whose_active_organisation_ends_looks_at_the_next(manager):
     recording = change_memberships(manager, leaves=["org-aurora"])
     assert told(manager) == {"organization": None, "aside": []}

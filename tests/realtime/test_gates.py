@@ -1,6 +1,10 @@
 """Gates for all links: desired state that survives everything, and opens by itself if it was told when."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
+from django.db import connection
 
 from realtime import gates
 from realtime.gates import BadGate, Gate, Gatekeeper
@@ -32,6 +36,27 @@ def test_a_gate_with_an_end_opens_by_itself(monkeypatch):
     until = gates.shut()["maintenance"].until
     monkeypatch.setattr(gates, "now_us", lambda: until)
     assert gates.shut() == {}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_two_operators_do_at_once_is_all_done():
+    """On PostgreSQL they really meet; SQLite lets one after the other write."""
+    gates.shut_gate("before", "moving")
+    barrier = Barrier(4, timeout=30)
+
+    def operate(name):
+        try:
+            barrier.wait()
+            for number in range(10):
+                gates.shut_gate(f"{name}{number}", "moving")
+                gates.shut_gate(f"{name}_{number}", "moving")
+                assert gates.open_gate(f"{name}_{number}")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(operate, "abcd"))
+    assert set(gates.shut()) == {"before", *(f"{name}{number}" for name in "abcd" for number in range(10))}
 
 
 @pytest.mark.parametrize("name", ["auth", "", "two words"])
