@@ -1,6 +1,7 @@
 """Deletes what is older than its limit, a little at a time, so that no writer waits long for it. An hourly round.
 
-What is kept but out of date is renewed in the same round: tokens that an older TOKEN_KEY sealed.
+One worker makes it and the others stand by. What is kept but out of date is renewed in the same round: tokens that an
+older TOKEN_KEY sealed.
 
 A feed is shortened only from its beginning, so that what is left has no hole: a cursor from before it gets a resync.
 """
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from django.db import DatabaseError
@@ -28,19 +31,25 @@ BATCH = 1_000
 """Rows in one statement: a transaction of some milliseconds."""
 
 EVERY = 3600.0
-"""Seconds between two rounds of a worker."""
+"""Seconds between two rounds."""
+
+LOOK_EVERY = 5.0
+"""Seconds between two looks at whether this worker is the one that makes them."""
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
 
 
-async def keep_short(limits: RetentionConfig, timeline: Timeline) -> None:
-    """Make a round now and every hour; never returns. Between batches other writers get their turn."""
+async def keep_short(limits: RetentionConfig, timeline: Timeline, is_ours: Callable[[], bool]) -> None:
+    """Make a round now and every hour while it ``is_ours``; never returns. Between batches others may write."""
     database = DatabaseThread("retention")
+    made_at = float("-inf")
     try:
         while True:
-            await _one_round(limits, timeline, database)
-            await asyncio.sleep(EVERY)
+            if is_ours() and time.monotonic() - made_at >= EVERY:
+                made_at = time.monotonic()
+                await _one_round(limits, timeline, database)
+            await asyncio.sleep(LOOK_EVERY)
     finally:
         database.close()
 

@@ -127,7 +127,7 @@ class Worker:
             asyncio.create_task(self._prove(), name="prove"),
             asyncio.create_task(self._look(), name="look"),
             asyncio.create_task(self._watch_machine(), name="machine watch"),
-            asyncio.create_task(retention.keep_short(self._config.retention, self._timeline), name="retention"),
+            asyncio.create_task(self._keep_short(), name="retention"),
         ]
         try:
             done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -324,6 +324,10 @@ class Worker:
             await self.bridge.note(Release(self.name, [(bucket, held[bucket]) for bucket in buckets]))
             self._leases.forget(buckets)
             logger.info("handed over %d buckets with %d links", len(buckets), len(links))
+
+    async def _keep_short(self) -> None:
+        """Delete what is too old, as long as the first bucket is this worker's: one of all has it."""
+        await retention.keep_short(self._config.retention, self._timeline, lambda: 0 in self._leases.held)
 
     # ── The dialect ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,5 +1,8 @@
 """What is too old is deleted, and nothing else; a feed never gets a hole."""
 
+import asyncio
+from types import SimpleNamespace
+
 import pytest
 from django.db import OperationalError
 
@@ -8,6 +11,7 @@ from dashboard.retention import ChangeTimeline
 from realtime import credentials, feed, retention
 from realtime.config import RetentionConfig
 from realtime.models import FeedEntry, Gap, Link, Topic, Transition, UndecodablePayload
+from tests.realtime.emulator.client import eventually
 
 pytestmark = pytest.mark.django_db
 
@@ -130,3 +134,40 @@ async def test_a_round_that_the_database_refuses_is_made_up_for_by_the_next(data
     monkeypatch.setattr(credentials, "reseal", away)
     await retention._one_round(LIMITS, ChangeTimeline(), database)
     assert "it will be next time" in caplog.text
+
+
+@pytest.fixture
+def keeping(monkeypatch):
+    """Keep things short while the answer to whether that is ours may change; give the answer, and the rounds made."""
+    monkeypatch.setattr(retention, "LOOK_EVERY", 0.001)
+    here = SimpleNamespace(ours=False, asked=0, rounds=0)
+
+    def is_ours():
+        here.asked += 1
+        return here.ours
+
+    async def one_round(limits, timeline, database):
+        here.rounds += 1
+
+    monkeypatch.setattr(retention, "_one_round", one_round)
+    here.keep = lambda: retention.keep_short(LIMITS, ChangeTimeline(), is_ours)
+    return here
+
+
+async def looks(keeping, times):
+    wanted = keeping.asked + times
+    await eventually(lambda: keeping.asked >= wanted)
+
+
+async def test_a_round_is_made_by_the_worker_whose_it_is_and_again_in_an_hour(keeping, monkeypatch):
+    task = asyncio.create_task(keeping.keep())
+    await looks(keeping, 5)
+    assert keeping.rounds == 0
+    keeping.ours = True
+    await looks(keeping, 5)
+    assert keeping.rounds == 1
+    monkeypatch.setattr(retention, "EVERY", 0.0)
+    await looks(keeping, 5)
+    assert keeping.rounds > 1
+    task.cancel()
+    await asyncio.wait([task])

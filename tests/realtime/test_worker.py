@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.db.models import F
 
 from dashboard.recording import FieldRecorder
-from realtime import config, control, credentials, demand, gaps, gates, product
+from realtime import config, control, credentials, demand, gaps, gates, product, retention
 from realtime import valkey as valkey_client
 from realtime.clock import now_us
 from realtime.leases import Fenced, Leases
@@ -110,6 +110,18 @@ async def test_an_operator_has_a_link_reconnect_that_nobody_watches_and_it_is_le
         await until(lambda: is_in("waiting"))
         await until(lambda: rows(database, Link, applied_revision=F("desired_revision")))
         await until(lambda: is_in("suspended"))
+
+
+async def test_the_worker_that_has_the_first_bucket_deletes_what_is_too_old(start, link, database, monkeypatch):
+    monkeypatch.setattr(retention, "LOOK_EVERY", 0.01)
+    held, worker = [], start()[0]
+    monkeypatch.setattr(retention, "delete_batch", lambda *limits: held.append(0 in worker._leases.held) and None)
+
+    async def was_made():
+        return held
+
+    await until(was_made)
+    assert held == [True]
 
 
 async def test_a_stopped_worker_says_goodbye(start, database):
