@@ -16,6 +16,7 @@ from dashboard.access import Organizations, organizations
 from dashboard.models import Membership, User, Visibility
 from realtime import sql
 from realtime.events import Copy
+from realtime.feeds import organization_of
 from realtime.product import Audience
 from realtime.snapshot import Snapshot
 
@@ -24,12 +25,6 @@ WIDE = frozenset({"graphql", "service"})
 
 PERSONAL = ("user/", "member/")
 """Kinds of entity that events tell in full: no snapshot is needed to learn the rest."""
-
-
-def organization_of(key: str) -> str:
-    """Return the organisation in an entity's key; a user's own entity has none."""
-    kind, _, rest = key.partition("/")
-    return "" if kind == "user" else rest.partition("/")[0]
 
 
 def visible(user_id: int, keys: Collection[str]) -> set[str]:

@@ -220,7 +220,7 @@ RULES = (
     Rule("dashboard.tables", ("dashboard.fold", "dashboard.models", *engine("sql"))),
     Rule(
         "dashboard.standing",
-        ("dashboard.access", "dashboard.models", *engine("events", "product", "snapshot", "sql")),
+        ("dashboard.access", "dashboard.models", *engine("events", "feeds", "product", "snapshot", "sql")),
         ("django", "msgspec"),
     ),
     Rule(
