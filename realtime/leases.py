@@ -145,7 +145,7 @@ class Leases:
         draining = {name for name, *_, is_draining in running if is_draining}
         if workers.pop(self.name, (None, 0))[0] != self._fence:
             raise self._fenced()
-        rows = list(Lease.objects.values_list("bucket", "owner", "fence"))
+        rows = sql.select("SELECT bucket, owner, fence FROM realtime_lease")
         mine = {bucket: fence for bucket, owner, fence in rows if owner == self.name}
         lost = {bucket for bucket, fence in self.held.items() if mine.get(bucket) != fence}
         living = self._watch.living({name: beat for name, (_, beat) in workers.items()}, self._clock())
@@ -268,4 +268,4 @@ def left(name: str) -> int:
 
 
 def _running() -> list[tuple[str, int, int, bool]]:
-    return list(Worker.objects.filter(stopped=False).values_list("name", "fence", "beat", "draining"))
+    return sql.select("SELECT name, fence, beat, draining FROM realtime_worker WHERE NOT stopped")

@@ -156,6 +156,9 @@ class Link(models.Model):
 
     class Meta:
         permissions = [("operate_link", "Can reconnect, suspend and resume links")]
+        indexes = [
+            models.Index(fields=["id"], name="link_wished", condition=Q(desired_revision__gt=F("applied_revision"))),
+        ]
 
     def __str__(self) -> str:
         return self.subject

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from functools import partial
 
 from realtime import credentials
@@ -82,7 +81,7 @@ class Roster:
     def left_by(self, present: Collection[int], found: Collection[int]) -> list[Wanted]:
         """Return the links whose users are no longer present, but for those that were found anew."""
         left = [row for row in self._seen.values() if row.present and row.user_id not in present]
-        return [replace(row, present=False) for row in left if row.link_id not in found]
+        return [row._replace(present=False) for row in left if row.link_id not in found]
 
     def kept_in(self, buckets: Collection[int]) -> set[int]:
         """Return the links in these buckets."""
@@ -100,6 +99,8 @@ class Roster:
                 return False
             keeper = self._open(row)
         before = self._seen.get(row.link_id)
+        if row == before:
+            return row.applied != row.revision
         self._seen[row.link_id] = row
         self._follow_tokens(keeper, row, before)
         if before is not None and row.reconnect != before.reconnect and row.allowed:

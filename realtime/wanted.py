@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import F, Value
-from django.db.models.functions import Coalesce
+from django.contrib.auth import get_user_model
 
-from realtime.models import Link
+from realtime import sql
+from realtime.models import Link, bucket_of
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """One link, as far as its row says what is wanted.
 
     ``present``: its user has an open browser or has just signed in, or an operator has just had it reconnect.
@@ -49,23 +47,24 @@ class Wanted:
         return self.active and not self.suspended
 
 
-COLUMNS = (
-    "pk",
-    "user_id",
-    "subject",
-    "wanted_at",
-    "desire",
-    "reconnect_wanted",
-    "rotate_wanted",
-    "repair_wanted",
-    "switch_wanted",
-    "desired_revision",
-    "applied_revision",
-    Coalesce("user__credential__generation", 0),
-    Coalesce("user__credential__refused", Value("")),
-    "user__is_active",
-)
-"""In the order of Wanted's fields; ``present`` and ``suspended`` are made of ``wanted_at`` and ``desire``."""
+SUSPENDED = Link.Desire.SUSPENDED.value
+
+LOOK = """
+SELECT link.id, link.user_id, link.subject, wanted_at, desire, reconnect_wanted, rotate_wanted, repair_wanted,
+    switch_wanted, desired_revision, applied_revision, coalesce(generation, 0), coalesce(refused, ''), is_active
+FROM (
+    SELECT id FROM {kept} AS kept
+    UNION SELECT realtime_link.id FROM {came} AS came CROSS JOIN realtime_link WHERE user_id = came.id
+    UNION SELECT id FROM realtime_link WHERE wanted_at > %s
+    UNION SELECT id FROM realtime_link WHERE desired_revision > applied_revision
+) AS asked
+CROSS JOIN realtime_link AS link
+JOIN {users} AS person ON person.id = link.user_id
+LEFT JOIN realtime_credential AS credential ON credential.user_id = link.user_id
+WHERE link.id = asked.id
+"""
+"""The columns are in the order of Wanted's fields; ``present`` and ``suspended`` are made of two of them. Each part of
+the union has an index, and the order of the tables is given, so that a look does not go through all links."""
 
 
 def look(
@@ -76,19 +75,17 @@ def look(
     These are those of the users who ``came``, those with the ids in ``kept``, those that were wanted at once after
     ``wanted_after`` (µs), and those of whom an operator wishes something. ``present`` are all users who are.
     """
-    links = Link.objects.filter(user_id__in=came) | Link.objects.filter(pk__in=kept)
-    links = links | Link.objects.filter(wanted_at__gt=wanted_after)
-    links = links | Link.objects.filter(desired_revision__gt=F("applied_revision"))
-    rows = links.in_buckets(buckets).values_list(*COLUMNS)
-    return [_wanted(present, wanted_after, *row) for row in rows]
+    ids = sql.rows({"id": "bigint"})
+    statement = LOOK.format(kept=ids, came=ids, users=get_user_model()._meta.db_table)
+    parameters = [sql.parameter([(pk,) for pk in asked]) for asked in (kept, came)]
+    rows = sql.select(statement, *parameters, wanted_after)
+    return [_wanted(present, wanted_after, row) for row in rows if bucket_of(row[0]) in buckets]
 
 
-def _wanted(
-    present: set[int], wanted_after: int, link_id: int, user_id: int, subject: str, wanted_at: int,
-    desire: str, *others: Any
-) -> Wanted:  # fmt: skip
+def _wanted(present: set[int], wanted_after: int, row: tuple[Any, ...]) -> Wanted:
+    link_id, user_id, subject, wanted_at, desire, *others, is_active = row
     is_present = user_id in present or wanted_at > wanted_after
-    return Wanted(link_id, user_id, subject, is_present, desire == Link.Desire.SUSPENDED, *others)
+    return Wanted._make((link_id, user_id, subject, is_present, desire == SUSPENDED, *others, bool(is_active)))
 
 
 def note_applied(applied: Iterable[tuple[int, int]]) -> None:

@@ -98,7 +98,7 @@ RULES = (
     Rule("realtime.relay", engine("clock", "database", "events", "feed", "groups", "history", "metrics"), ("redis",)),
     Rule("realtime.demand", others=("redis",)),
     Rule("realtime.control", engine("clock", "models"), ("django",)),
-    Rule("realtime.wanted", engine("models"), ("django",)),
+    Rule("realtime.wanted", engine("models", "sql"), ("django",)),
     Rule("realtime.gates", engine("clock", "switches"), ("msgspec",)),
     Rule("realtime.switches", engine("clock", "models"), ("django",)),
     Rule("realtime.dualrun", engine("clock", "comparing", "events", "linkbook", "models"), ("msgspec",)),

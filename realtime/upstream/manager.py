@@ -80,6 +80,7 @@ class Manager:
         self._log = logging.LoggerAdapter(logger, {"link": name})
         self.name = name
         self._model = Model(since=clock.monotonic(), authority=name)
+        self._snapshot = snapshot(self._model)
         self._mailbox: deque[Event] = deque()
         self._draining = False
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -95,7 +96,8 @@ class Manager:
 
     @property
     def snapshot(self) -> Snapshot:
-        return snapshot(self._model)
+        """What the public may know now: what was published last."""
+        return self._snapshot
 
     @property
     def suspect(self) -> bool:
@@ -175,6 +177,8 @@ class Manager:
     def _handle(self, event: Event) -> None:
         now = self._clock.monotonic()
         self._model, effects = step(self._model, event, now, self._rng, self._policy)
+        if effects and isinstance(effects[-1], Publish):
+            self._snapshot = effects[-1].snapshot
         for effect in effects:
             if isinstance(effect, Dial):
                 self._dial(effect)
