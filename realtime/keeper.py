@@ -121,7 +121,7 @@ class Keeper:
         self._lost_at: float | None = None
         self._repair: asyncio.Task[None] | None = None
         self._repair_again = False
-        self._answered = asyncio.Event()
+        self._answered: asyncio.Event | None = None
         self._covered: dict[str, float | None] = {}
         self._compared_at: int | None = None
         self._reconcile_at: float | None = None
@@ -147,7 +147,7 @@ class Keeper:
         """Note the feeds' states, once for all that change together; a feed that came back late has missed things."""
         if self._settled and subscription.status == "live":
             self.compare()
-        if self.subscriptions.settled:
+        if self._answered is not None and self.subscriptions.settled:
             self._answered.set()
         if not self._feeds_noted:
             self._feeds_noted = True
@@ -405,10 +405,11 @@ class Keeper:
         """Wait until every subscription has its answer, or has had its time for it."""
         if self.subscriptions.settled:
             return
-        self._answered.clear()
+        self._answered = asyncio.Event()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._parts.policy.sync_timeout):
                 await self._answered.wait()
+        self._answered = None
 
     async def _wanted(self) -> dict[str, str]:
         """Return what to hear: GraphQL subscriptions are to organisations, and it is recorded which one is active."""

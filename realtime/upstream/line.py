@@ -102,7 +102,8 @@ class Line:
         self._patience = patience
         self._waiting_since: float | None = self.heard_at
         self._reading = asyncio.timeout(None)
-        self._outgoing: asyncio.Queue[str] = asyncio.Queue()
+        self._outgoing: list[str] = []
+        self._writing = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: Handle | None = None
         self._timer_at: float | None = None
@@ -131,7 +132,6 @@ class Line:
         Raises TransportError when it is lost, and RemoteError when the service does not accept it.
         """
         reason = "connection closed"
-        self._spawn(self._write(), "upstream writer")
         try:
             self._session.opened()
             self._flush()
@@ -160,9 +160,13 @@ class Line:
             self._waiting_since = clock.monotonic()
 
     async def _write(self) -> None:
+        """Send what waits, in its order; most of the time nothing does, and there is no task for it."""
         with suppress(TransportError):  # the reader meets the same end, and reports it
-            while True:
-                await self._socket.send(await self._outgoing.get())
+            while self._outgoing:
+                texts, self._outgoing = self._outgoing, []
+                for text in texts:
+                    await self._socket.send(text)
+        self._writing = False
 
     def _advance(self, now: float) -> None:
         """Hand on what happened to the session. Data asks for nothing and moves no deadline: most frames end here."""
@@ -199,8 +203,10 @@ class Line:
         """Send what the session has to say, and arm the timer for its next deadline."""
         if self._retired:
             return
-        for text in self._session.data_to_send():
-            self._outgoing.put_nowait(text)
+        self._outgoing += self._session.data_to_send()
+        if self._outgoing and not self._writing:
+            self._writing = True
+            self._spawn(self._write(), "upstream writer")
         deadlines = (self._session.next_deadline(), self.subscriptions.next_deadline(), self._silent_at())
         self._arm(min((d for d in deadlines if d is not None), default=None))
 

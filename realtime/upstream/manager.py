@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Protocol
@@ -81,7 +80,7 @@ class Manager:
         self.name = name
         self._model = Model(since=clock.monotonic(), authority=name)
         self._snapshot = snapshot(self._model)
-        self._mailbox: deque[Event] = deque()
+        self._mailbox: list[Event] = []
         self._draining = False
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -169,7 +168,7 @@ class Manager:
         self._draining = True
         try:
             while self._mailbox:
-                self._handle(self._mailbox.popleft())
+                self._handle(self._mailbox.pop(0))
         finally:
             self._draining = False
             self._arm()

@@ -94,6 +94,7 @@ class WebSocketTransport:
         if connection.subprotocol != opening.selected:
             await connection.close()
             raise TransportError("connect failed", f"the server selected the subprotocol {connection.subprotocol!r}")
+        connection.request = None  # it would hold the credentials for as long as the connection lasts
         return _WebSocket(connection)
 
 
@@ -114,7 +115,7 @@ class _WebSocket:
         self._connection = connection
         self._waiting_since: float | None = None
         self._unanswered = False
-        self._pinging = asyncio.create_task(self._ping(), name="upstream ping")
+        self._ping_later()
 
     async def send(self, text: str) -> None:
         try:
@@ -136,21 +137,29 @@ class _WebSocket:
             raise _ended(error) from None
 
     async def close(self) -> None:
-        self._pinging.cancel()
+        self._next_ping.cancel()
+        if self._pinging is not None:
+            self._pinging.cancel()
         await self._connection.close()
 
+    def _ping_later(self) -> None:
+        self._pinging: asyncio.Task[None] | None = None
+        self._next_ping = asyncio.get_running_loop().call_later(PING_EVERY, self._begin_to_ping)
+
+    def _begin_to_ping(self) -> None:
+        self._pinging = asyncio.create_task(self._ping(), name="upstream ping")
+
     async def _ping(self) -> None:
-        """Ping now and then; cut the connection when a pong and everything else stays away for as long."""
+        """Ping once; cut the connection when the pong and everything else stays away for as long as it may."""
         with suppress(ConnectionClosed):
-            while True:
-                await asyncio.sleep(PING_EVERY)
-                pong = asyncio.ensure_future(await self._connection.ping())
-                while not (await asyncio.wait([pong], timeout=PING_EVERY))[0]:
-                    if self._has_waited():
-                        self._unanswered = True
-                        self._connection.transport.abort()
-                        return
-                await pong
+            pong = asyncio.ensure_future(await self._connection.ping())
+            while not (await asyncio.wait([pong], timeout=PING_EVERY))[0]:
+                if self._has_waited():
+                    self._unanswered = True
+                    self._connection.transport.abort()
+                    return
+            await pong
+            self._ping_later()
 
     def _has_waited(self) -> bool:
         """Tell whether a reader has been waiting for a frame all the time that a pong may take."""
