@@ -77,6 +77,8 @@ class FieldRecorder:
         for key in sorted(went):
             recording.drafts.append(drafts.backfill(user_id, key, (), as_of, now, gone=True))
         _tell_others(fold, user_id, recording, as_of)
+        if came:
+            recording.widened.add(user_id)
         if went:
             _narrow(user_id, recording)
         switching.follow_memberships(before, now, recording)

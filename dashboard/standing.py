@@ -38,19 +38,18 @@ def audience(keys: Collection[str]) -> Audience:
     """As realtime.product.Recorder.audience; the own role and token concern their person, member or not."""
     asked = sql.rows({"key": "text"})
     rows = sql.fetch(
-        f"SELECT seen.key, seen.user_id, seen.ended_at FROM dashboard_visibility AS seen JOIN {asked} AS asked "
-        "ON seen.key = asked.key",
+        f"SELECT seen.key, seen.user_id FROM dashboard_visibility AS seen JOIN {asked} AS asked "
+        "ON seen.key = asked.key WHERE seen.ended_at IS NULL",
         sorted((key,) for key in keys),
     )
     seen: dict[str, set[int]] = {key: set() for key in keys}
-    for key, user_id, ended in rows:
-        if ended is None:
-            seen[key].add(user_id)
+    for key, user_id in rows:
+        seen[key].add(user_id)
     personal = {key: key.rpartition("/")[2] for key in keys if key.startswith(PERSONAL)}
     people = dict(User.objects.filter(subject__in=personal.values()).values_list("subject", "pk"))
     for key, subject in personal.items():
         seen[key] |= {people[subject]} if subject in people else set()
-    return Audience(seen, _members_of(set(keys) - personal.keys() - {key for key, *_ in rows}))
+    return Audience(seen, _members_of(set(keys) - personal.keys() - {key for key, _ in rows}))
 
 
 def _members_of(keys: Collection[str]) -> dict[str, set[int]]:

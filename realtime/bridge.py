@@ -14,6 +14,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
@@ -141,8 +142,9 @@ class Bridge:
 
     def recorded_through(self) -> int:
         """Return the time (µs) up to which everything that arrived is recorded."""
-        waiting = self._writing or self._queue
-        return waiting[0].received - 1 if waiting else now_us()
+        # What came over a service link was looked up first, and may stand behind what arrived after it.
+        waiting = chain(self._writing, self._queue)
+        return min((item.received for item in waiting), default=now_us() + 1) - 1
 
     async def run(self) -> None:
         """Record until cancelled; rest after a batch as long as it took, so that writing takes half of the time."""

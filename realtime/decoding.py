@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from realtime import clock
-from realtime.events import Copy, Event
+from realtime.events import Copy, Event, Id
 from realtime.feeds import ABSENT, BY_NAME, BY_TYPE, FEEDS, Feed
 from realtime.merge import canonical
 
@@ -21,6 +21,10 @@ AT = " - at `"
 
 class Undecodable(ValueError):
     """A payload that is not what its feed holds; the text says what is wrong, and where."""
+
+
+class OfNoFeed(Exception):
+    """An event of a type that no feed has; the text is the type."""
 
 
 def path_in(text: str) -> str:
@@ -54,7 +58,8 @@ class _Label(msgspec.Struct, rename="camel"):
 
 
 class _Owner(msgspec.Struct, rename="camel"):
-    org_id: str
+    org_id: Id
+    event_type: str | None = None
 
 
 class Fact(NamedTuple):
@@ -90,10 +95,10 @@ def fact_of(feed_name: str, event: Event) -> Fact:
     return Fact(feed_name, feed.event_type, feed.key(event), fields, time, feed.urgent(event))
 
 
-def fact_by_type(payload: str) -> Fact | None:
-    """Return what an event says that came without the name of its channel, or none if it is of no feed of ours.
+def fact_by_type(payload: str) -> Fact:
+    """Return what an event says that came without the name of its channel: ``eventType`` says of which feed it is.
 
-    ``eventType`` has to say which feed it is of. Raises Undecodable.
+    Raises OfNoFeed for one that is of no feed of ours, and Undecodable.
     """
     try:
         event_type = _label.decode(payload).event_type
@@ -102,15 +107,22 @@ def fact_by_type(payload: str) -> Fact | None:
     if event_type is None:
         raise Undecodable(f"no eventType, without which nobody can tell what it is{AT}$.eventType`")
     feed = BY_TYPE.get(event_type)
-    return None if feed is None else fact_of(feed.name, decode(feed.name, payload))
+    if feed is None:
+        raise OfNoFeed(event_type)
+    return fact_of(feed.name, decode(feed.name, payload))
 
 
 def organization_in(payload: str) -> str | None:
-    """Return the organisation that a payload names which could not be read, if that much can be."""
+    """Return the organisation whose members alone a payload concerned that could not be read, if that can be known.
+
+    What is about a person concerns that person too, who may be no member.
+    """
     try:
-        return _owner.decode(payload).org_id
+        owner = _owner.decode(payload)
     except UNREADABLE:
         return None
+    feed = BY_TYPE.get(owner.event_type or "")
+    return None if feed is None or feed.personal else owner.org_id
 
 
 _label = msgspec.json.Decoder(_Label)

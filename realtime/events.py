@@ -143,13 +143,15 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recording(msgspec.Struct):
-    """What recording a batch came to: the drafts for the feed, whose view became narrower, whose tokens the upstream
-    revoked, and whose link has to ask a snapshot, because what came is not the whole truth: an entity never heard of,
-    a new role, a doubtful time. People are ids of users. Of ``links``, by their ids, the own users are to be told."""
+    """What recording a batch came to: the drafts for the feed, whose view became narrower or wider, whose tokens the
+    upstream revoked, and whose link has to ask a snapshot, because what came is not the whole truth: an entity never
+    heard of, a new role, a doubtful time. People are ids of users. Of ``links``, by their ids, the own users are to be
+    told."""
 
     drafts: list[Draft] = []
     links: set[int] = set()
     narrowed: set[int] = set()
+    widened: set[int] = set()
     revoked: set[int] = set()
     doubtful: set[int] = set()
     changed: int = 0

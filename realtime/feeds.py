@@ -35,7 +35,8 @@ class Feed:
 
     ``name`` is the channel below the user's, ``event_type`` what payloads call themselves, ``key`` names the entity,
     ``fields`` what it sets (ABSENT values are left as they are), ``urgent`` whether it overtakes the others,
-    ``words`` which words are known in a field; others are kept and shown, and counted as drift.
+    ``words`` which words are known in a field; others are kept and shown, and counted as drift; ``personal`` whether
+    it tells of a user.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Feed:
     fields: Callable[[Any], dict[str, Any]]
     urgent: Callable[[Any], bool] = lambda event: False
     words: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    personal: bool = False
 
 
 def _device(event: Any) -> str:
@@ -130,6 +132,7 @@ FEEDS: tuple[Feed, ...] = (
         lambda event: {"role": event.role},
         lambda event: True,
         {"role": ("Owner", "Admin", "Supervisor", "Viewer")},
+        personal=True,
     ),
     Feed(
         "tokenRevoked",
@@ -138,6 +141,7 @@ FEEDS: tuple[Feed, ...] = (
         lambda event: f"user/{event.user_id}",
         lambda event: {"tokenRevoked": event.reason or True},
         lambda event: True,
+        personal=True,
     ),
 )
 

@@ -121,6 +121,7 @@ class Keeper:
         self._lost_at: float | None = None
         self._repair: asyncio.Task[None] | None = None
         self._repair_again = False
+        self._doubted = False
         self._answered: asyncio.Event | None = None
         self._covered: dict[str, float | None] = {}
         self._compared_at: int | None = None
@@ -174,8 +175,9 @@ class Keeper:
 
     def doubt(self, cause: str, since: int) -> None:
         """Something came at ``since`` (µs) that may have been this link's, and was not handed on: repair it."""
+        self._doubted = True
         opened = [(gaps.WHOLE_LINK, cause, since - gaps.MARGIN)]
-        self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self._rows(), opened))
+        self._opening = self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self._rows(), opened))
         self.compare()
 
     def reconcile(self) -> None:
@@ -199,9 +201,10 @@ class Keeper:
         self._cancel_repair()
         self._repair = asyncio.create_task(self._switch_over(), name=f"switch {self.subject}")
 
-    def proof(self) -> tuple[int, int, int] | None:
+    def proof(self, through: int) -> tuple[int, int, int] | None:
         """Return (link id, up to when it is proven to be recorded in full, copies received since the last proof).
 
+        Everything that arrived up to ``through`` (µs) is recorded, whoever's it is.
         None while nothing was heard since the last one: then that one still says all that is known. None also while
         feeds' windows are being opened, which begin long before now: a worker that died between would leave none.
         """
@@ -211,7 +214,6 @@ class Keeper:
         if heard == self._proven and not self._received:
             return None
         received, self._received = self._received, 0
-        through = self._parts.bridge.recorded_through()
         if heard is not None:
             heard_us = self._wall_us(heard)
             self._proven = heard if heard_us <= through else None
@@ -381,12 +383,15 @@ class Keeper:
             await self._answers()
         self._covered = self._live()
         await asyncio.sleep(self._parts.settle)
-        self._repair_again = False  # whatever was asked for until now, the second snapshot answers
+        self._doubted = False
         second = self._backfill(await self._fetch(), since=first.applied_at + 1)
         second.before, second.live_at = first.differences, live_at
-        if not self._repair_again:
-            second.closes = await self._closable()
+        closes = await self._closable()
+        if not self._doubted:  # a window that opened meanwhile is for the next snapshot to close
+            second.closes = closes
         await self._parts.bridge.note(second)
+        if second.widened:
+            self._repair_again = True  # what came of it just now was maybe not for this user yet
         self._compared_at = second.applied_at
         spread = self._parts.rng.uniform(0.8, 1.2)
         self._reconcile_at = self._parts.clock.monotonic() + RECONCILE_EVERY * spread

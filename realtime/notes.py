@@ -142,12 +142,13 @@ class Backfill:
     before: int = 0
     live_at: int = 0
     differences: int = field(default=0, init=False)
+    widened: bool = field(default=False, init=False)
     applied_at: int = field(default=0, init=False)
 
     def apply(self, now: int, book: LinkBook) -> Recording:
         self.applied_at = now
         recording = self.recorder.reconcile(self.user_id, self.snapshot, self._since(now, book), now)
-        self.differences = self.before + len(recording.drafts)
+        self.differences, self.widened = self.before + len(recording.drafts), bool(recording.widened)
         if self.closes is not None:
             book.close(Closing(self.link_id, self.closes, True, self.live_at, now, self.differences))
         return recording

@@ -14,7 +14,7 @@ from realtime.snapshot import Snapshot
 class Audience(NamedTuple):
     """Whom entities concern, by their keys, as ids of users.
 
-    ``seen``: who may see one. ``strange``: for one that nobody ever saw, the members of its organisation.
+    ``seen``: who may see one. ``strange``: for one that nobody sees, the members of its organisation.
     """
 
     seen: Mapping[str, Collection[int]]

@@ -112,7 +112,8 @@ class Roster:
         if before is None or row.demand != before.demand:
             self._follow_demand(keeper, row)
         if before is not None and row.rotate != before.rotate:
-            keeper.manager.rotate("asked for by an operator")
+            shared = self.parts.service
+            (keeper if shared is None else shared).manager.rotate("asked for by an operator")
         if before is not None and row.repair != before.repair:
             keeper.compare()
         if before is not None and row.switch != before.switch:

@@ -5,32 +5,33 @@ may see what; hearing of something grants no view of it. Below a keeper there is
 each person's link has its own windows, repairs and state as ever; while the service link is not live, a gate of each
 is shut, with the reason.
 
-An event waits here for one look into the database. What waits counts as not heard: whoever dies meanwhile leaves
-windows that begin before it.
+An event waits here for one look into the database, and what could not be read waits for the next repair. What waits
+counts as not heard: whoever dies meanwhile leaves windows that begin before it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterable
+from itertools import chain
 from math import nextafter
 from random import Random
 from typing import Any, NamedTuple
 
-from django.db import DatabaseError
+from django.db import InterfaceError, OperationalError
 
 from realtime import decoding, feeds, metrics
 from realtime.appsync.endpoint import Endpoint
 from realtime.bridge import Bridge
 from realtime.clock import now_us
-from realtime.copies import Copies
+from realtime.copies import Copies, marked
 from realtime.database import DatabaseThread
-from realtime.decoding import Undecodable
+from realtime.decoding import OfNoFeed, Undecodable
 from realtime.notes import ServiceState, Unreadable
 from realtime.product import Audience, Recorder
-from realtime.upstream.clock import Clock
+from realtime.upstream.clock import Clock, Handle, sleep
 from realtime.upstream.connection import Connection
 from realtime.upstream.credentials import Credentials
 from realtime.upstream.manager import Manager
@@ -59,21 +60,63 @@ ROOM = 20_000
 RETRY = 0.5
 """Seconds between two tries to ask the database who may see what."""
 
+FAULT_REST = 5.0
+"""Seconds to rest after a fault of ours: whatever caused it may come again at once."""
+
+TELL_EVERY = 10.0
+"""Seconds between two proofs of life of the links: each is a row, and all of them hear whatever comes."""
+
 DOUBT_EVERY = 10.0
-"""Seconds between two repairs because of what could not be read: a backend that drifted would ask for them all day."""
+"""Seconds between two repairs because of what was not handed on: a backend that drifted would ask for them all day."""
 
 SAMPLES = 5
 """Payloads kept for each of those."""
 
-ASK_AGAIN = 3 * 3600.0
-"""Seconds for which nobody is asked again about an entity that nobody may see; as long as between two comparisons."""
+UNREADABLE, UNKNOWN = "undecodable payload", "an entity not known before"
 
-MOST_ASKED = 50_000
+ASK_AFTER = (0.0, 60.0, 3 * 3600.0)
+"""Seconds after which it is asked about an entity that nobody sees, the last again and again: the snapshot may come a
+little later than the event, and what is not to be seen is compared as often all the same."""
+
+MOST_ASKED = 200_000
+
+REFUSED_REST = 300.0
+"""Seconds after which a wildcard that was refused is tried again: no sign-in of anybody would change that."""
+
+MOST_KINDS = 20
+"""Kinds of events of no feed of ours that are counted by their names, of which ``MOST_LETTERS`` are kept."""
+
+MOST_LETTERS = 60
 
 RESTING = frozenset({State.SUSPENDED, State.STOPPED, State.FAILED})
 
 EVERYBODY = ""
 """Stands for the organisation of what does not say whose it is."""
+
+
+class Asked(NamedTuple):
+    """How often it was asked about an entity that nobody sees, and when last (monotonic seconds)."""
+
+    times: int
+    at: float
+
+
+class Doubts:
+    """What was heard and not handed on, until whom it may have concerned is told to repair.
+
+    ``heard`` and ``since`` are when the first of it came, in monotonic seconds and in microseconds.
+    """
+
+    def __init__(self, heard: float, since: int) -> None:
+        self.heard = heard
+        self.since = since
+        self.organizations: set[str] = set()
+        self.people: set[int] = set()
+        self.samples: list[Unreadable] = []
+
+    @property
+    def cause(self) -> str:
+        return UNREADABLE if self.organizations else UNKNOWN
 
 
 class News(NamedTuple):
@@ -126,12 +169,16 @@ class ServiceLink:
         self._shut_because = "the service link is not open yet"
         self._session = 0
         self._was_suspect = False
-        self._doubted: set[str] = set()
-        self._doubted_since = 0
+        self._fault = ""
+        self._wanted = False
+        self._told_at = clock.monotonic()
+        self._doubts: Doubts | None = None
+        self._settling: Doubts | None = None
         self._doubts_due = clock.monotonic()
-        self._samples: list[Unreadable] = []
-        self._asked: dict[str, float] = {}
+        self._alarm: Handle | None = None
+        self._asked: dict[str, Asked] = {}
         self._counts = dict.fromkeys(("received", "copies", "handed_on", "unread"), 0)
+        self._of_no_feed: Counter[str] = Counter()
         self._told: dict[str, Any] = {}
 
     # ── The links that share it ──────────────────────────────────────────────────────────────────────────────
@@ -157,57 +204,67 @@ class ServiceLink:
         """Be open while anybody's link is wanted, and no longer: what a wildcard hears is paid for."""
         if self._task is None:
             self._task = asyncio.create_task(self._hand_on(), name="service link")
-        state = self.manager.snapshot.state
-        if not wanted and state not in RESTING:
+        snapshot, came = self.manager.snapshot, wanted and not self._wanted
+        self._wanted = wanted
+        refused = snapshot.state is State.OPEN and any(s.status == "refused" for s in self._connection.subscriptions)
+        if not wanted and snapshot.state not in RESTING:
             self.manager.suspend("nobody is watching")
-        elif wanted and state in RESTING - {State.FAILED}:
+        elif wanted and snapshot.state in RESTING and (came or snapshot.state is not State.FAILED):
             self.manager.resume()
             self.manager.start()
+        elif refused and self._clock.monotonic() - snapshot.since >= REFUSED_REST:
+            self.manager.connect_now()
 
     def reconnect(self) -> None:
-        """Somebody wants it this instant: try now, unless it is live."""
+        """Somebody wants it this instant: try now, with credentials that may be right by now, unless it is live."""
         if self._shut_because:
+            self.manager.auth_changed(GATE)
             self.manager.connect_now()
 
     def heard_through(self) -> float:
         """Return up to when (monotonic seconds) everything that arrived was handed on."""
-        if self._waiting:
-            return nextafter(self._waiting[0].heard, 0.0)
-        heard = self.manager.heard_at
-        return self._clock.monotonic() if heard is None else heard
+        through = self._clock.monotonic() if self.manager.heard_at is None else self.manager.heard_at
+        waiting = (self._waiting[0] if self._waiting else None, self._doubts, self._settling)
+        return min([through, *(nextafter(first.heard, 0.0) for first in waiting if first is not None)])
 
     def prove(self) -> None:
-        """Tell all links up to when everything was handed on, and operators how it is."""
-        for connection in self._connections.values():
-            connection.tell_heard()
+        """Tell all links up to when everything was handed on, now and then, and operators how it is."""
+        now = self._clock.monotonic()
+        if now - self._told_at >= TELL_EVERY:
+            self._told_at = now
+            self._tell_heard()
         self._note()
 
     async def stop(self, reason: str) -> None:
-        """End it; the links that shared it were stopped before."""
+        """End it; the links that shared it were stopped before. What could not be read is kept."""
         await self.manager.stop(reason)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._keep_samples(self._settling, self._doubts)
         self._note()
 
     # ── What the connection tells (connection.Inlet) ─────────────────────────────────────────────────────────
 
     def data(self, feed: str, payload: str) -> None:
         self._counts["received"] += 1
-        if self._copies.has(payload):
+        now, mark = self._clock.monotonic(), marked(payload)
+        if self._copies.has(mark, now):
             self._counts["copies"] += 1
             metrics.SERVICE_EVENTS.labels("copy").inc()
             return
         try:
             fact = decoding.fact_by_type(payload)
+        except OfNoFeed as of:
+            self._count_of_no_feed(str(of))
+            return
         except Undecodable as error:
-            self._doubt(payload, str(error))
+            self._doubt_payload(payload, str(error), now)
             return
-        if fact is None:
-            metrics.SERVICE_EVENTS.labels("not-ours").inc()
-            return
-        self._copies.hear(payload, (fact.feed, fact.key), timed=fact.time is not None)
-        self._waiting.append(News(fact.feed, fact.key, payload, self._clock.monotonic(), now_us()))
+        self._copies.hear(mark, (fact.feed, fact.key), now, timed=fact.time is not None)
+        self._waiting.append(News(fact.feed, fact.key, payload, now, now_us()))
         self._wake.set()
         if len(self._waiting) >= ROOM:
             self._has_room.clear()
@@ -222,20 +279,35 @@ class ServiceLink:
         await self._has_room.wait()
         await self._bridge.room()
 
+    def _count_of_no_feed(self, event_type: str) -> None:
+        """A wildcard hears what others send too; but it may be one of ours that was renamed, so it is shown."""
+        metrics.SERVICE_EVENTS.labels("not-ours").inc()
+        known = event_type in self._of_no_feed or len(self._of_no_feed) < MOST_KINDS
+        self._of_no_feed[event_type[:MOST_LETTERS] if known else "others"] += 1
+
     # ── Its state, which is a gate of each link ──────────────────────────────────────────────────────────────
 
     def _changed(self, snapshot: Snapshot) -> None:
-        replaced = snapshot.session != self._session and self._session
-        if replaced and self._was_suspect and not self._shut_because:
-            self._shut(f"the service link was silent until it was replaced: {snapshot.rotated_for}")
+        if snapshot.session not in (self._session, 0) and not self._shut_because:
+            self._replaced(snapshot)
         self._session = snapshot.session
         self._was_suspect = snapshot.health is Health.SUSPECT
         self._judge()
 
+    def _replaced(self, snapshot: Snapshot) -> None:
+        """Compare every link, as after any replacement; what was silent before it is a window of each."""
+        if self._was_suspect:
+            self._shut(f"the service link was silent until it was replaced: {snapshot.rotated_for}")
+            return
+        for connection in self._open_to(self._connections):
+            connection.hearer.compare()
+
     def _judge(self) -> None:
         snapshot = self.manager.snapshot
         heard = next(iter(self._connection.subscriptions))
-        if snapshot.state is State.OPEN and heard.status == "live":
+        if self._fault:
+            self._shut(self._fault)
+        elif snapshot.state is State.OPEN and heard.status == "live":
             self._open()
         elif snapshot.state is State.OPEN:
             self._shut(f"the service link hears nothing: {heard.error or heard.status}")
@@ -248,8 +320,8 @@ class ServiceLink:
         if reason == self._shut_because:
             return
         self._shut_because = reason
-        for connection in self._connections.values():
-            connection.tell_heard()
+        self._copies.forget()
+        self._tell_heard()
         for manager in self._managers.values():
             manager.shut_gate(GATE, reason)
 
@@ -259,6 +331,10 @@ class ServiceLink:
         self._shut_because = ""
         for manager in self._managers.values():
             manager.open_gate(GATE)
+
+    def _tell_heard(self) -> None:
+        for connection in self._connections.values():
+            connection.tell_heard()
 
     def _note(self) -> None:
         """Let operators know, if there is news."""
@@ -273,6 +349,7 @@ class ServiceLink:
             "channel": self.pattern,
             "links": sum(connection.is_open for connection in self._connections.values()),
             **self._counts,
+            "of_no_feed": dict(self._of_no_feed),
         }
         if told != self._told:
             self._told = told
@@ -282,46 +359,59 @@ class ServiceLink:
     # ── Handing on ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def _hand_on(self) -> None:
+        """Hand on what comes; a fault of ours costs every link a window and a repair, never the service link."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                await self._hand_on_some([self._waiting[n] for n in range(min(BATCH, len(self._waiting)))])
+            try:
+                await self._hand_on_what_waits()
+            except Exception as fault:
+                logger.exception("the service link can't hand on what it hears: every link repairs")
+                await self._rest(f"the service link failed: {fault!r}")
+
+    async def _hand_on_what_waits(self) -> None:
+        while self._waiting:
+            await self._bridge.room()
+            await self._hand_on_some([self._waiting[n] for n in range(min(BATCH, len(self._waiting)))])
             await self._repair_doubts()
+        await self._repair_doubts()
 
     async def _hand_on_some(self, news: list[News]) -> None:
         """Hand these on, which stay in the queue meanwhile, so that nobody takes them for handed on."""
         audience = await self._audience({item.key for item in news})
+        self._doubt_unknown(audience, news[0])
         for item in news:
             for connection in self._open_to(audience.seen.get(item.key, ())):
                 connection.hearer.hear(item.feed, item.payload, item.received)
                 self._counts["handed_on"] += 1
             self._waiting.popleft()
         metrics.SERVICE_EVENTS.labels("handed-on").inc(len(news))
+        self._make_room()
+
+    def _make_room(self) -> None:
         if len(self._waiting) < ROOM:
             self._has_room.set()
-        self._ask(audience, news[0].received)
+
+    async def _rest(self, fault: str) -> None:
+        """Shut every link's gate for a while, and drop what waited, which the windows that opened cover."""
+        self._fault = fault
+        self._judge()
+        await sleep(self._clock, FAULT_REST)
+        self._waiting.clear()
+        self._keep_samples(self._settling, self._doubts)
+        self._settling = self._doubts = None
+        self._make_room()
+        self._fault = ""
+        self._judge()
 
     async def _audience(self, keys: Collection[str]) -> Audience:
         """As Recorder.audience, however long the database is away."""
         while True:
             try:
                 return await self._database.run(self._recorder.audience, keys)
-            except DatabaseError as error:
+            except (OperationalError, InterfaceError) as error:
                 logger.warning("can't see whom events concern (%s): keeping %d", error, len(self._waiting))
             await asyncio.sleep(RETRY)
-
-    def _ask(self, audience: Audience, since: int) -> None:
-        """Have the members of its organisation ask about an entity that nobody ever saw: it may have come just now."""
-        now = self._clock.monotonic()
-        for key, members in audience.strange.items():
-            if now - self._asked.get(key, -ASK_AGAIN) >= ASK_AGAIN:
-                self._asked.pop(key, None)
-                self._asked[key] = now
-                for connection in self._open_to(members):
-                    connection.hearer.doubt("an entity not known before", since)
-        while len(self._asked) > MOST_ASKED:
-            del self._asked[next(iter(self._asked))]
 
     def _open_to(self, user_ids: Iterable[int]) -> Iterable[VirtualConnection]:
         for user_id in user_ids:
@@ -329,33 +419,59 @@ class ServiceLink:
             if connection is not None and connection.is_open:
                 yield connection
 
-    # ── What could not be read ───────────────────────────────────────────────────────────────────────────────
+    # ── What was heard and not handed on ─────────────────────────────────────────────────────────────────────
 
-    def _doubt(self, payload: str, error: str) -> None:
-        """Note that something was missed, by everybody in the organisation that it names, or by everybody."""
-        logger.error("service link: can't read an event: %s", error)
+    def _doubt_payload(self, payload: str, error: str, now: float) -> None:
+        """It concerned everybody in the organisation that it names, or somebody, and nobody knows whom."""
         metrics.SERVICE_EVENTS.labels("unreadable").inc()
         self._counts["unread"] += 1
         at = now_us()
-        if not self._doubted:
-            self._doubted_since = at
-            self._clock.call_at(self._doubts_due, self._wake.set)
-        self._doubted.add(decoding.organization_in(payload) or EVERYBODY)
-        if len(self._samples) < SAMPLES:
-            self._samples.append(Unreadable(None, None, GATE, at, error, payload))
+        doubts = self._doubting(now, at)
+        doubts.organizations.add(decoding.organization_in(payload) or EVERYBODY)
+        if len(doubts.samples) < SAMPLES:
+            doubts.samples.append(Unreadable(None, None, GATE, at, error, payload))
+
+    def _doubt_unknown(self, audience: Audience, first: News) -> None:
+        """Of an entity that nobody sees the members of its organisation ask: it may have come just now."""
+        now = self._clock.monotonic()
+        for key, members in audience.strange.items():
+            times, at = self._asked.get(key, Asked(0, now))
+            if now - at >= ASK_AFTER[min(times, len(ASK_AFTER) - 1)]:
+                self._asked.pop(key, None)
+                self._asked[key] = Asked(times + 1, now)
+                self._doubting(first.heard, first.received).people.update(members)
+        while len(self._asked) > MOST_ASKED:
+            del self._asked[next(iter(self._asked))]
+
+    def _doubting(self, heard: float, since: int) -> Doubts:
+        if self._doubts is None:
+            self._doubts = Doubts(heard, since)
+            self._alarm = self._clock.call_at(self._doubts_due, self._wake.set)
+        self._doubts.heard, self._doubts.since = min(self._doubts.heard, heard), min(self._doubts.since, since)
+        return self._doubts
 
     async def _repair_doubts(self) -> None:
-        """Keep samples of what could not be read, and repair the links of whom it may have concerned."""
-        if not self._doubted or self._clock.monotonic() < self._doubts_due:
+        """Repair the links of whom it may have concerned, once in a while, and keep samples."""
+        if self._doubts is None or self._clock.monotonic() < self._doubts_due:
             return
+        doubts = self._settling = self._doubts
+        self._doubts = None
+        concerned = await self._concerned(doubts)
         self._doubts_due = self._clock.monotonic() + DOUBT_EVERY
-        organizations, since, self._doubted = self._doubted, self._doubted_since, set()
-        samples, self._samples = self._samples, []
-        for sample in samples:
-            self._bridge.note(sample)
-        concerned = set(self._connections)
-        if EVERYBODY not in organizations:
-            audience = await self._audience({f"organization/{org_id}" for org_id in organizations})
-            concerned = set().union(*audience.seen.values(), *audience.strange.values())
         for connection in self._open_to(concerned):
-            connection.hearer.doubt("undecodable payload", since)
+            connection.hearer.doubt(doubts.cause, doubts.since)
+        self._keep_samples(doubts)
+        self._settling = None
+
+    async def _concerned(self, doubts: Doubts) -> Collection[int]:
+        if EVERYBODY in doubts.organizations:
+            return self._connections
+        if not doubts.organizations:
+            return doubts.people
+        audience = await self._audience({f"organization/{org_id}" for org_id in doubts.organizations})
+        return doubts.people.union(*audience.seen.values(), *audience.strange.values())
+
+    def _keep_samples(self, *doubted: Doubts | None) -> None:
+        for sample in chain.from_iterable(doubts.samples for doubts in doubted if doubts is not None):
+            logger.error("service link: can't read an event: %s", sample.error)
+            self._bridge.note(sample)

@@ -269,7 +269,8 @@ class Worker:
         await self._roster.forget()
         self._roster.ask_again()
         await self._hand_over(surplus)
-        await self._shadows.follow(self.keepers, self._roster.parts, self._upstream)
+        if self._roster.parts.service is None:  # there is nothing of a link's own to compare with
+            await self._shadows.follow(self.keepers, self._roster.parts, self._upstream)
 
     async def _look_at_links(self) -> list[Wanted]:
         """Return the links of which something may be wanted anew: at times all that are kept, else only the news.
@@ -368,9 +369,10 @@ class Worker:
                 metrics.LINKS.labels(state.value).set(states[state])
             if (service := self._roster.parts.service) is not None:
                 service.prove()
+            through = self.bridge.recorded_through()
             for keeper in self.keepers.values():
                 keeper.reconcile()
-                if keeper.provable and (proof := keeper.proof()) is not None:
+                if keeper.provable and (proof := keeper.proof(through)) is not None:
                     link_id, through, received = proof
                     unwritten[link_id] = link_id, through, received + unwritten.get(link_id, (0, 0, 0))[2]
             try:

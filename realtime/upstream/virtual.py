@@ -26,6 +26,9 @@ class Hearer(Protocol):
     def hear(self, feed: str, payload: str, received: int) -> None:
         """Take one event, which arrived at ``received`` (µs)."""
 
+    def compare(self) -> None:
+        """Ask a snapshot whether anything was missed."""
+
     def doubt(self, cause: str, since: int) -> None:
         """Something came at ``since`` (µs) that may have been this link's, and was not handed on: repair it."""
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.decoding import Undecodable, decode, fact_by_type, fact_of, organization_in
+from realtime.decoding import OfNoFeed, Undecodable, decode, fact_by_type, fact_of, organization_in
 from realtime.feeds import BY_NAME, FEEDS, channels
 
 pytestmark = pytest.mark.feature("S4.2")
@@ -114,7 +114,8 @@ def test_an_event_without_its_channel_is_known_by_its_type(name, label):
 
 @pytest.mark.feature("S4.4")
 def test_an_event_of_another_type_is_nobodys_here():
-    assert fact_by_type('{"eventType": "billing/invoicePaid"}') is None
+    with pytest.raises(OfNoFeed, match="billing/invoicePaid"):
+        fact_by_type('{"eventType": "billing/invoicePaid"}')
 
 
 @pytest.mark.feature("S4.4")
@@ -133,7 +134,14 @@ def test_an_event_that_can_not_be_told_says_why(payload, wrong):
 
 @pytest.mark.feature("S4.4")
 @pytest.mark.parametrize(
-    ("payload", "org"), [('{"orgId": "org", "online": 3}', "org"), ("{}", None), ("nonsense", None)]
+    ("payload", "org"),
+    [
+        ('{"eventType": "device/presenceChanged", "orgId": "org", "online": 3}', "org"),
+        ('{"eventType": "user/roleChanged", "orgId": "org"}', None),
+        ('{"eventType": "device/presenceChanged", "orgId": "\\u0000"}', None),
+        ('{"orgId": "org"}', None),
+        ("nonsense", None),
+    ],
 )
 def test_whose_an_unreadable_event_is_can_be_known_all_the_same(payload, org):
     assert organization_in(payload) == org

@@ -203,6 +203,47 @@ async def test_what_is_doubted_while_the_second_snapshot_is_under_way_is_not_clo
     assert provider.asked == before + 4
 
 
+@pytest.mark.feature("S4.4")
+async def test_what_is_doubted_while_its_windows_are_noted_is_not_closed_by_it_either(upstream, monkeypatch):
+    await upstream.open()
+    provider, before = upstream.provider, upstream.provider.asked
+    closable, doubts = upstream.keeper._closable, [now_us()]
+
+    async def doubted_meanwhile():
+        closes = await closable()
+        if doubts:
+            upstream.keeper.doubt("an entity not known before", doubts.pop())
+        return closes
+
+    monkeypatch.setattr(upstream.keeper, "_closable", doubted_meanwhile)
+    upstream.keeper.compare()
+    await upstream.until("nothing-missed")
+    assert provider.asked == before + 4
+
+
+@pytest.mark.feature("S4.4")
+async def test_nothing_is_proven_while_the_window_of_a_doubt_is_being_opened(upstream):
+    await upstream.open()
+    upstream.keeper.doubt("an entity not known before", now_us())
+    assert upstream.keeper.proof(now_us()) is None
+
+
+@pytest.mark.feature("S4.4")
+async def test_who_turns_out_to_see_more_at_the_end_of_a_repair_is_compared_once_more(upstream):
+    await upstream.open()
+    provider, before = upstream.provider, upstream.provider.asked
+
+    def reveal():
+        if provider.asked == before + 2:
+            provider.devices = [{"orgId": "org", "deviceId": "new", "online": True}]
+
+    provider.before_answer = reveal
+    upstream.keeper.compare()
+    async with asyncio.timeout(DEADLINE):
+        await upstream.keeper._repair
+    assert provider.asked == before + 4
+
+
 async def test_b50_a_window_begins_at_the_last_frame_heard_and_not_when_the_loss_was_noticed(upstream, database):
     await upstream.open()
     upstream.be(State.BACKOFF, "connection lost", silent_for=40.0)
@@ -386,20 +427,19 @@ async def test_an_unreadable_payload_has_a_window_that_the_next_comparison_close
 async def test_what_is_proven_ends_at_the_last_frame_heard_and_at_what_is_recorded(upstream):
     await upstream.open()
     upstream.manager.heard_at = upstream.clock.monotonic() - 5
-    _, through, _ = upstream.keeper.proof()
+    _, through, _ = upstream.keeper.proof(now_us())
     assert abs(through - (now_us() - 5_000_000)) < 1_000_000
 
 
-async def test_a_proof_is_repeated_only_when_something_was_heard_or_not_all_was_recorded(upstream, monkeypatch):
+async def test_a_proof_is_repeated_only_when_something_was_heard_or_not_all_was_recorded(upstream):
     await upstream.open()
     upstream.manager.heard_at = upstream.clock.monotonic()
-    monkeypatch.setattr(upstream.bridge, "recorded_through", lambda: 0)
-    assert [upstream.keeper.proof()[1] for _ in range(2)] == [0, 0]
-    monkeypatch.setattr(upstream.bridge, "recorded_through", lambda: now_us() + 1_000_000)
-    assert upstream.keeper.proof() is not None
-    assert upstream.keeper.proof() is None
+    all_of_it = now_us() + 60_000_000
+    assert [upstream.keeper.proof(0)[1] for _ in range(2)] == [0, 0]
+    assert upstream.keeper.proof(all_of_it) is not None
+    assert upstream.keeper.proof(all_of_it) is None
     upstream.manager.heard_at += 1
-    assert upstream.keeper.proof() is not None
+    assert upstream.keeper.proof(all_of_it) is not None
 
 
 async def test_each_news_of_the_state_is_a_transition_and_repeats_are_none(upstream, database):
@@ -451,10 +491,10 @@ async def test_a_feed_whose_connection_is_lost_has_a_window_from_its_last_frame_
         if subscription.feed == "roleChanged":
             subscription.deaf_since, subscription.error = silent, "keep-alive timeout"
     upstream.feeds("wanted", only="roleChanged")
-    assert upstream.keeper.proof() is None
+    assert upstream.keeper.proof(now_us()) is None
     await upstream.until("open")
     await asyncio.wait([upstream.keeper._opening], timeout=DEADLINE)
-    assert upstream.keeper.proof() is not None
+    assert upstream.keeper.proof(now_us()) is not None
     gap = await upstream.database.run(lambda: Gap.objects.get(link=upstream.link, outcome="open"))
     assert (gap.feed, gap.cause) == ("roleChanged", "keep-alive timeout")
     assert abs(now_us() - gap.started_at - 300_000_000 - gaps.MARGIN) < 10_000_000

@@ -6,7 +6,7 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
-from django.db import OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 
 from realtime import service_link
 from realtime.appsync.auth import ApiKey
@@ -44,34 +44,40 @@ class Hearer:
         self.user_id = user_id
         self.heard = []
         self.doubts = []
+        self.compared = 0
+        self.fault = None
 
     def hear(self, feed, payload, received):
+        if self.fault:
+            raise self.fault
         self.heard.append(payload)
+
+    def compare(self):
+        self.compared += 1
 
     def doubt(self, cause, since):
         self.doubts.append((cause, since))
 
 
 class Database:
-    """Runs at once; ``away`` is how often it fails first, and ``gate`` holds it up."""
+    """Runs at once; ``away`` are the errors that it raises first, and ``gate`` holds it up."""
 
     def __init__(self):
-        self.away = 0
+        self.away = []
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def run(self, function, *arguments):
         await self.gate.wait()
         if self.away:
-            self.away -= 1
-            raise OperationalError("away")
+            raise self.away.pop()
         return function(*arguments)
 
 
 class Site:
     """A service link over a scripted transport, with the links that share it."""
 
-    def __init__(self, *script):
+    def __init__(self, *script, policy=None):
         self.clock = ManualClock()
         self.service = FakeService()
         self.transport = ScriptedTransport(*script, service=self.service)
@@ -80,7 +86,7 @@ class Site:
         self.seen = {CAM: {1, 2}}
         self.strange = {}
         rng = Random(1)
-        self.policy = preset("full-jitter")
+        self.policy = policy or preset("full-jitter")
         self.room = asyncio.Event()
         self.room.set()
         bridge = SimpleNamespace(note=self.notes.append, room=self.room.wait)
@@ -140,8 +146,8 @@ class Site:
 async def make():
     sites = []
 
-    def made(*script):
-        sites.append(Site(*script))
+    def made(*script, **about):
+        sites.append(Site(*script, **about))
         return sites[-1]
 
     yield made
@@ -213,6 +219,7 @@ async def test_a_healthy_connection_that_is_replaced_is_nobodys_business(site):
     await site.clock.advance(30.0)
     assert site.link.manager.snapshot.rotations == 1
     assert [manager.snapshot.session for manager in site.managers.values()] == before
+    assert [hearer.compared for hearer in site.hearers.values()] == [1, 1, 1]
     await site.tell(presence())
     assert site.heard() == {1: [presence()], 2: [presence()]}
 
@@ -253,6 +260,46 @@ async def test_who_insists_has_it_tried_now_unless_it_is_live(make):
     assert len(site.transport.sockets) == 1
 
 
+async def test_who_insists_has_refused_credentials_tried_again(make):
+    refused = TransportError("http", "HTTP 401", status=401)
+    site = make(refused, refused)
+    site.link.follow(True)
+    await settle()
+    assert site.link.manager.snapshot.state is State.WAITING
+    site.link.reconnect()
+    await settle()
+    await site.clock.advance(2.0)
+    assert site.states() == [State.OPEN] * 3
+
+
+async def test_a_wildcard_that_was_refused_is_tried_again_after_a_while(make):
+    site = make()
+    site.service.refuses[PATTERN] = "BadRequestException"
+    await site.open()
+    site.service.refuses.clear()
+    for _ in range(round(service_link.REFUSED_REST)):
+        site.link.follow(True)
+        site.transport.socket.arrive({"type": "ka"})
+        await site.clock.advance(1.0)
+    site.link.follow(True)
+    await site.clock.advance(2.0)
+    assert site.states() == [State.OPEN] * 3
+
+
+async def test_one_that_gave_up_is_tried_again_for_who_comes(make):
+    down = TransportError("http", "HTTP 503", status=503)
+    site = make(down, down, policy=preset("full-jitter", max_attempts=1))
+    site.link.follow(True)
+    await site.clock.advance(60.0)
+    assert site.link.manager.snapshot.state is State.FAILED
+    site.link.follow(True)
+    await site.clock.advance(60.0)
+    assert site.link.manager.snapshot.state is State.FAILED
+    site.link.follow(False)
+    await site.open()
+    assert site.states() == [State.OPEN] * 3
+
+
 # ── Who hears what ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -285,18 +332,32 @@ async def test_a_link_that_waits_hears_nothing_and_its_window_covers_that(site):
     assert list(site.heard()) == [1]
 
 
-async def test_what_is_of_no_feed_of_ours_is_counted_and_left_alone(site):
-    await site.tell(presence(event_type="billing/invoicePaid"))
+async def test_what_is_of_no_feed_of_ours_is_shown_by_its_type_and_left_alone(site):
+    await site.tell(presence(event_type="billing/paid"), *(presence(event_type=f"kind-{n}") for n in range(30)))
+    await site.tell(presence(event_type="billing/paid", at="2026-11-28T10:00:01Z"))
+    site.link.prove()
+    assert site.told()["of_no_feed"]["billing/paid"] == 2
+    assert len(site.told()["of_no_feed"]) == service_link.MOST_KINDS + 1 and site.told()["of_no_feed"]["others"] == 11
     assert site.heard() == {} and all(hearer.doubts == [] for hearer in site.hearers.values())
 
 
-async def test_an_entity_that_nobody_ever_saw_is_asked_about_once_by_its_organisations_members(site):
+async def test_an_entity_that_nobody_sees_is_asked_about_by_its_organisations_members_soon_and_then_seldom(site):
     site.strange[NEW] = {1, 3}
-    await site.tell(presence(NEW), presence(NEW, online=False))
-    assert [len(hearer.doubts) for hearer in site.hearers.values()] == [1, 0, 1]
-    await site.clock.advance(service_link.ASK_AGAIN)
-    await site.tell(presence(NEW, at="2026-11-28T14:00:00Z"))
-    assert [len(hearer.doubts) for hearer in site.hearers.values()] == [2, 0, 2]
+    asked = []
+    for second in range(0, 8 * 3600, 600):
+        await site.tell(presence(NEW, at=f"2026-11-28T{10 + second // 3600:02d}:{second % 3600 // 60:02d}:00Z"))
+        asked.append([len(hearer.doubts) for hearer in site.hearers.values()])
+        await site.clock.advance(600.0)
+    assert asked[0] == [1, 0, 1] and asked[1] == [2, 0, 2] == asked[17]
+    assert asked[-1] == [4, 0, 4]
+
+
+async def test_many_entities_that_nobody_sees_cost_each_member_one_repair(site):
+    for number in range(200):
+        site.strange[f"device/org/new-{number}"] = {1, 3}
+    await site.tell(*(presence(f"device/org/new-{number}") for number in range(200)))
+    await site.clock.advance(DOUBT_EVERY)
+    assert len(site.hearers[1].doubts) <= 2
 
 
 # ── Nothing is lost on the way ───────────────────────────────────────────────────────────────────────────────
@@ -310,6 +371,7 @@ async def test_what_waits_for_the_database_counts_as_not_heard(site):
     await site.clock.advance(5.0)
     await site.tell(presence(online=False, at="2026-11-28T10:00:01Z"))
     assert site.link.heard_through() < heard_before + 0.001
+    await site.clock.advance(service_link.TELL_EVERY)
     site.link.prove()
     assert site.managers[1].heard_at < heard_before + 0.001
     site.database.gate.set()
@@ -330,9 +392,57 @@ async def test_a_lost_connection_begins_windows_before_what_still_waits(site):
     assert site.managers[1].heard_at < waiting_since
 
 
+async def test_after_a_gap_the_same_text_is_news(site):
+    """The socket drops, what came between is missed and repaired, and the same is said again."""
+    await site.tell(presence(at=None))
+    site.transport.socket.end()
+    await settle()
+    await site.clock.advance(3.0)
+    assert site.states() == [State.OPEN] * 3
+    await site.tell(presence(at=None))
+    assert len(site.hearers[1].heard) == 2
+
+
+@pytest.mark.parametrize("fault", [DataError("a NUL"), ZeroDivisionError("ours")])
+async def test_a_fault_of_ours_is_a_window_of_every_link_and_never_the_end(site, fault):
+    site.database.away = [fault]
+    before = site.clock.monotonic()
+    await site.clock.advance(1.0)
+    await site.tell(presence())
+    assert site.states() == [State.WAITING] * 3
+    assert "the service link failed" in site.managers[1].snapshot.reason
+    assert site.managers[1].heard_at <= before + 1.0
+    await site.clock.advance(service_link.FAULT_REST + 2.0)
+    assert site.states() == [State.OPEN] * 3
+    later = presence(online=False, at="2026-11-28T10:00:01Z")
+    await site.tell(later)
+    assert site.heard() == {1: [later], 2: [later]}
+
+
+async def test_a_link_that_can_not_take_an_event_is_such_a_fault(site):
+    site.hearers[1].fault = ZeroDivisionError("ours")
+    await site.tell(presence())
+    assert site.states() == [State.WAITING] * 3
+    site.hearers[1].fault = None
+    await site.clock.advance(service_link.FAULT_REST + 2.0)
+    assert site.states() == [State.OPEN] * 3
+
+
+async def test_the_bridge_is_given_no_more_than_it_has_room_for(site):
+    site.room.clear()
+    site.transport.socket.arrive({"type": "ka"})
+    await settle()
+    site.link.data("", presence())
+    await settle()
+    assert site.heard() == {}
+    site.room.set()
+    await settle()
+    assert list(site.heard()) == [1, 2]
+
+
 async def test_a_database_that_is_away_costs_time_and_no_event(site, monkeypatch, caplog):
     monkeypatch.setattr(service_link, "RETRY", 0.0)
-    site.database.away = 3
+    site.database.away = [OperationalError("away"), InterfaceError("away"), OperationalError("away")]
     await site.tell(presence())
     assert site.heard() == {1: [presence()], 2: [presence()]}
     assert "can't see whom events concern" in caplog.text
@@ -359,6 +469,47 @@ async def test_what_can_not_be_read_is_kept_and_repaired_by_whom_it_may_have_con
     assert site.hearers[1].doubts == []
     (kept,) = [note for note in site.notes if isinstance(note, Unreadable)]
     assert (kept.link_id, kept.feed) == (None, GATE) and "$.online" in kept.error
+
+
+async def test_what_could_not_be_read_counts_as_not_heard_until_somebody_repairs_it(site):
+    bad = presence(event_type=None)
+    await site.tell(bad)
+    await site.clock.advance(3.0)
+    assert len(site.hearers[1].doubts) == 1
+    unread = site.clock.monotonic()
+    await site.tell(bad)
+    await site.clock.advance(3.0)
+    await site.tell(presence())
+    assert site.link.heard_through() < unread
+    await site.clock.advance(DOUBT_EVERY)
+    assert len(site.hearers[1].doubts) == 2
+    assert site.link.heard_through() == site.link.manager.heard_at
+
+
+async def test_doubts_are_repaired_while_events_go_on_and_on(site):
+    """The next event always waits when the last one was looked up."""
+    lookups = 0
+
+    def audience(keys):
+        nonlocal lookups
+        lookups += 1
+        if lookups < 100:
+            site.link.data("", presence(at=f"2026-11-28T{lookups // 60:02d}:{lookups % 60:02d}:00Z"))
+        if lookups == 50:
+            assert len(site.hearers[1].doubts) == 1
+        return Audience({key: {1} for key in keys}, {})
+
+    site.link._recorder.audience = audience
+    await site.tell(presence(event_type=None), presence())
+    assert lookups >= 100
+
+
+async def test_what_could_not_be_read_is_kept_also_when_it_ends_before_the_repair(site):
+    await site.tell(presence(event_type=None))
+    await site.tell(presence(event_type=None, online=False))
+    await site.link.stop("the test says so")
+    assert len([note for note in site.notes if isinstance(note, Unreadable)]) == 2
+    assert site.link._alarm.cancelled
 
 
 async def test_an_event_that_does_not_say_what_it_is_may_have_been_anybodys(site):
