@@ -1,6 +1,5 @@
 """The links that a worker keeps, as far as no database is needed: whom it asks again, and whom it lets go."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import Mock, call
 
@@ -89,7 +88,7 @@ def test_a_wish_to_reconnect_overrides_that_nobody_watches_and_no_operator(made,
     kept.manager = Mock(snapshot=kept.manager.snapshot)
     assert not links.follow(row)
     kept.manager.reset_mock()
-    wished = replace(row, present=True, suspended=suspended, reconnect=1, revision=1)
+    wished = row._replace(present=True, suspended=suspended, reconnect=1, revision=1)
     assert links.follow(wished)
     assert [name for name, *_ in kept.manager.method_calls] == calls
 
@@ -105,7 +104,7 @@ def test_tokens_that_are_not_renewed_close_nothing_and_a_revocation_does(made, g
     kept.manager = Mock(snapshot=kept.manager.snapshot)
     row = Wanted(1, 1, "sub-1", True, False, 0, 0, 0, 0, 0, 0, 1, "", True)
     links.follow(row)
-    links.follow(replace(row, generation=generation, refused="no"))
+    links.follow(row._replace(generation=generation, refused="no"))
     assert kept.manager.shut_gate.call_args_list == [asked]
 
 
