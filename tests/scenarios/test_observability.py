@@ -1,9 +1,9 @@
 """Rows 84 to 86 of the scenario matrix: what can be known of a link from outside."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from realtime.upstream.states import State
 from tests.realtime.emulator.client import eventually
