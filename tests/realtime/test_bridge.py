@@ -219,6 +219,30 @@ async def test_a_note_that_cannot_be_recorded_says_so_to_who_waits(world):
         await world.until(lambda: world.published)
 
 
+async def test_notes_of_one_moment_are_written_together(world, monkeypatch):
+    written = []
+    transact = world.bridge.transact
+    monkeypatch.setattr(world.bridge, "transact", lambda batch: written.append(len(batch)) or transact(batch))
+    note = CloseUnknown(world.link.pk, world.link.user_id, ["device/presenceChanged"], "lost", now_us())
+    async with running(world.bridge):
+        noted = []
+        for _ in range(3):
+            noted.append(world.bridge.note(note))
+            await asyncio.sleep(0)
+        await asyncio.wait_for(asyncio.gather(*noted), DEADLINE)
+    assert written == [3]
+
+
+async def test_a_copy_does_not_wait_for_notes_to_gather(world, monkeypatch):
+    monkeypatch.setattr(bridge_module, "GATHERING", 60.0)
+    note = CloseUnknown(world.link.pk, world.link.user_id, ["device/presenceChanged"], "lost", now_us())
+    async with running(world.bridge):
+        noted = world.bridge.note(note)
+        world.presence()
+        await asyncio.wait_for(noted, DEADLINE)
+    assert world.published
+
+
 async def test_a_replaced_worker_writes_nothing_more(world, database):
     world.fenced = True
     world.presence()

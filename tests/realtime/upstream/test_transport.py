@@ -274,6 +274,25 @@ async def test_b45_a_peer_that_answers_no_ping_is_found_out(monkeypatch):
     assert error.kind == "ping timeout"
 
 
+async def test_a_peer_that_answers_is_pinged_again_and_again(monkeypatch):
+    monkeypatch.setattr(module, "PING_EVERY", 0.01)
+    pinged = asyncio.Queue()
+
+    async with websocket_server(idle) as port:
+        socket = await WebSocketTransport().open(opening(port))
+        ping = socket._connection.ping
+
+        async def noted():
+            pinged.put_nowait(None)
+            return await ping()
+
+        monkeypatch.setattr(socket._connection, "ping", noted)
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                await pinged.get()
+        await socket.close()
+
+
 async def test_a_close_is_bounded_and_may_be_repeated(monkeypatch):
     monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.05)
     done = asyncio.Event()
