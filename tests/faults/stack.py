@@ -16,6 +16,7 @@ import httpx
 from redis import Redis
 
 from project.state import socket_path
+from realtime import tether
 from realtime.demo import Demo, DemoOptions
 from realtime.emulator.clock import EPOCH
 from tests.demo import HURRIED, ROOT, free_port, sign_in, until
@@ -39,7 +40,7 @@ class Process:
         assert self.popen is None or self.popen.poll() is not None, f"{self.part.name} runs"
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
-                command or self.part.command(),
+                tether.command(os.getpid(), command or self.part.command()),  # a run that is cut off leaves nothing
                 cwd=ROOT,
                 env={**_inherited(), **self.part.environment(), **self._extra},
                 stdout=log,
