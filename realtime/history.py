@@ -6,9 +6,11 @@ offset. Whatever the stream can't give without a hole comes from the table.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
+import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -25,24 +27,32 @@ STREAM_SECONDS = 86_400
 READ_LIMIT = 1_000
 """Entries read at once for one cursor; a reader that is further behind asks again from where it got."""
 
-# Answers {'ok', top} when the entries are in, {'refill', top} when the stream lacks what comes before them (it is
-# gone, as after a restart of an empty Valkey, or has a hole), {'above', top} when it is ahead of the database.
-APPEND = """
-local first, head = tonumber(ARGV[3]), tonumber(ARGV[4])
-local top = 0
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-if #last > 0 then top = tonumber(string.match(last[1][1], '^%d+')) end
-if top > head then return {'above', top} end
-if top < first - 1 and ARGV[5] == '0' then return {'refill', top} end
-for i = 6, #ARGV, 4 do
-  if tonumber(ARGV[i]) > top then
-    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], ARGV[i] .. '-0',
-               'k', ARGV[i + 1], 'p', ARGV[i + 2], 'd', ARGV[i + 3])
+# Takes entries in the order of their offsets, and with 1 as the first argument for granted that those before them are
+# not to be had, so that the stream may begin with these. Answers {'ok', top} when they are in, {'refill', top} when the
+# stream lacks what comes before them (it is gone, as after a restart of an empty Valkey, or has a hole), {'above', top}
+# when it is ahead of the last of them. Whatever it answers, it wakes: each pair of further arguments is published.
+APPEND = f"""
+local function append(rows)
+  local top = 0
+  local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+  if #last > 0 then top = tonumber(string.match(last[1][1], '^%d+')) end
+  if top > rows[#rows][1] then return {{'above', top}} end
+  if top < rows[1][1] - 1 and ARGV[1] == '0' then return {{'refill', top}} end
+  for _, row in ipairs(rows) do
+    if row[1] > top then
+      redis.call('XADD', KEYS[1], 'MAXLEN', '~', {STREAM_LENGTH}, string.format('%.0f-0', row[1]),
+                 'k', row[2], 'p', row[3], 'd', row[4])
+    end
   end
+  redis.call('EXPIRE', KEYS[1], {STREAM_SECONDS})
+  return {{'ok', top}}
 end
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return {'ok', top}
+local answer = append(cmsgpack.unpack(ARGV[2]))
+for n = 3, #ARGV, 2 do redis.call('PUBLISH', ARGV[n], ARGV[n + 1]) end
+return answer
 """
+
+_pack = msgspec.msgpack.Encoder().encode
 
 
 def stream(topic: str, epoch: str) -> str:
@@ -50,17 +60,14 @@ def stream(topic: str, epoch: str) -> str:
     return f"fl:feed:{topic}:{epoch}"
 
 
-def append_arguments(entries: Sequence[Entry], *, head: int, refill: bool) -> tuple[str, list[Any]]:
+def append_arguments(entries: Sequence[Entry], wakes: Iterable[tuple[str, bytes]] = (), *, refill: bool) -> list[Any]:
     """Return the key and arguments of ``APPEND`` for entries of one topic, in the order of their offsets.
 
-    ``head`` is the topic's head as the database has it; ``refill`` says that the entries before these are known not
-    to be had, so that a stream may begin with them.
+    They travel as one text, because each argument costs the client more than the server takes to unpack it. ``wakes``
+    are the (channel, message) to publish; ``refill`` says that the entries before these are known not to be had.
     """
-    first = entries[0]
-    arguments: list[Any] = [STREAM_LENGTH, STREAM_SECONDS, first.offset, head, int(refill)]
-    for entry in entries:
-        arguments += (entry.offset, entry.key, entry.priority, entry.body)
-    return stream(first.topic, first.epoch), arguments
+    rows = [(entry.offset, entry.key, entry.priority, entry.body.decode()) for entry in entries]
+    return [stream(entries[0].topic, entries[0].epoch), int(refill), _pack(rows), *chain.from_iterable(wakes)]
 
 
 async def read_since(

@@ -16,6 +16,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from redis.asyncio import Redis
@@ -133,7 +134,8 @@ class Relay:
         """Append each topic's run to its stream, then wake its group: a woken hub finds at least what it was told."""
         if not runs:
             return
-        stamped = [[_stamp(entry) for entry in run] for run in runs]
+        stamp = b',"relayed":%d}}' % now_us()
+        stamped = [[_stamp(entry, stamp) for entry in run] for run in runs]
         try:
             answers = await self._append_and_wake(stamped)
         except NoScriptError:
@@ -144,20 +146,16 @@ class Relay:
                 await self._refill(run, int(top))
             elif status == b"above":
                 await self._meet_stream_above(run, int(top))
-            metrics.RELAYED.inc(len(run))
             self._note(run[-1].topic, run[-1].epoch, run[-1].offset)
+        metrics.RELAYED.inc(sum(map(len, runs)))
 
     async def _append_and_wake(self, runs: list[list[Entry]]) -> list[tuple[bytes, bytes]]:
         """Return what became of each append. All of it is one round trip, however many topics there are."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for run in runs:
-                key, arguments = history.append_arguments(run, head=run[-1].offset, refill=False)
-                pipe.evalsha(self._append.sha, 1, key, *arguments)
-            for run in runs:
-                for channel, message in self._messages(run):
-                    pipe.publish(channel, message)
-            answers = await pipe.execute()
-        return answers[: len(runs)]
+                pipe.evalsha(self._append.sha, 1, *history.append_arguments(run, self._messages(run), refill=False))
+            answers: list[tuple[bytes, bytes]] = await pipe.execute()
+        return answers
 
     def _messages(self, run: list[Entry]) -> Iterator[tuple[str, bytes]]:
         topic, epoch = run[0].topic, run[0].epoch
@@ -173,7 +171,7 @@ class Relay:
             missing = await self._database.run(feed.read, topic, epoch, after, first - 1 - after)
         except feed.CursorLost:
             missing = []
-        key, arguments = history.append_arguments([*missing, *run], head=run[-1].offset, refill=True)
+        key, *arguments = history.append_arguments([*missing, *run], refill=True)
         await self._append([key], arguments)
 
     async def _meet_stream_above(self, run: list[Entry], top: int) -> None:
@@ -196,13 +194,28 @@ class Relay:
 
 
 def _runs(entries: list[Entry]) -> list[list[Entry]]:
-    """Return the entries by topic and in order; where another process wrote in between, a new run begins."""
-    entries.sort(key=lambda entry: (entry.topic, entry.epoch, entry.offset))
-    places = groupby(enumerate(entries), key=lambda place: (place[1].topic, place[1].epoch, place[1].offset - place[0]))
-    return [[entry for _, entry in run] for _, run in places]
+    """Return the entries by topic and in order; where another process wrote in between, a new run begins.
+
+    Those of a transaction are in order already; of two transactions the later one may have been pushed first.
+    """
+    topics: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        topics.setdefault((entry.topic, entry.epoch), []).append(entry)
+    return [run for told in topics.values() for run in _without_holes(told)]
 
 
-def _stamp(entry: Entry) -> Entry:
+def _without_holes(entries: list[Entry]) -> Iterator[list[Entry]]:
+    entries.sort(key=_offset)
+    if entries[-1].offset - entries[0].offset == len(entries) - 1:
+        yield entries
+    else:
+        for _, run in groupby(enumerate(entries), key=lambda place: place[1].offset - place[0]):
+            yield [entry for _, entry in run]
+
+
+def _stamp(entry: Entry, stamp: bytes) -> Entry:
     """Return the entry with the time of its relay written into its ``at``, the body's last member."""
-    body = entry.body[:-2] + b',"relayed":%d}}' % now_us()
-    return Entry(entry.topic, entry.epoch, entry.offset, entry.key, entry.priority, body)
+    return Entry(entry.topic, entry.epoch, entry.offset, entry.key, entry.priority, entry.body[:-2] + stamp)
+
+
+_offset = attrgetter("offset")

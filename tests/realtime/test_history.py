@@ -80,7 +80,7 @@ async def test_streams_hold_the_newest_entries_only(redis):
     append = redis.register_script(history.APPEND)
     for start in range(1, 4 * history.STREAM_LENGTH, 500):
         entries = [Entry(TOPIC, "e" * 16, offset, "k", 2, b"{}") for offset in range(start, start + 500)]
-        key, arguments = history.append_arguments(entries, head=start + 499, refill=False)
+        key, *arguments = history.append_arguments(entries, refill=False)
         await append([key], arguments)
     assert history.STREAM_LENGTH <= await redis.xlen(key) < 2 * history.STREAM_LENGTH
     assert 0 < await redis.ttl(key) <= history.STREAM_SECONDS
