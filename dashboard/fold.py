@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dashboard.models import Refused
-from realtime.events import Copy
+from realtime.events import Copy, News
 from realtime.merge import newer, tie
 
 FieldKey = tuple[str, str]
@@ -70,6 +70,8 @@ class Fold:
     known: dict[FieldKey, Known]
     changes: list[Changed] = field(default_factory=list)
     refused: dict[tuple[str, str, int, int], Refusal] = field(default_factory=dict)
+    told: dict[str, dict[tuple[int, str], News]] = field(default_factory=dict)
+    """By entity, what its copies were told as, for as long as none of its fields changes."""
 
     def take(self, at: FieldKey, text: str, time: int, *, sourced: bool, source: str, changed_at: int) -> bool:
         """Take one fact by the merge rule; tell whether a fact of an unknown time stands in its way."""
@@ -101,8 +103,8 @@ class Fold:
 
     def quarantine(self, copy: Copy) -> None:
         """Keep what a copy from the future says apart from what is known."""
-        for name, text in copy.fields:
-            at = copy.key, name
+        for name, text in copy.fact.fields:
+            at = copy.fact.key, name
             self._refuse(at, text, copy.effective_time, tie(text), Refused.Reason.FUTURE, copy.source)
 
     def time_to_decide(self, at: FieldKey, as_of: int, asked: int | None = None) -> int | None:
@@ -129,6 +131,7 @@ class Fold:
         else:
             self.changes.append(Changed(*at, fresh.value, fresh.changed_at, self.now, source))
         self.known[at] = fresh
+        self.told.pop(at[0], None)
 
     def _refuse(self, at: FieldKey, text: str, time: int, mark: int, reason: str, source: str) -> None:
         self.refused[*at, time, mark] = Refusal(*at, text, time, self.now, str(reason), source)

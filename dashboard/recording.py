@@ -16,7 +16,7 @@ from dashboard.fold import FieldKey, Fold
 from dashboard.snapshots import Told, entities
 from realtime import sql
 from realtime.clock import to_us
-from realtime.events import Copy, Recording
+from realtime.events import Copy, News, Recording
 from realtime.product import Audience
 from realtime.snapshot import Snapshot
 
@@ -40,7 +40,7 @@ class FieldRecorder:
     def lock(self, copies: Sequence[Copy], snapshots: Sequence[Snapshot]) -> None:
         """As realtime.product.Recorder.lock."""
         sql.lock_names(
-            chain((copy.key for copy in copies), (key for snapshot in snapshots for key in entities(snapshot)))
+            chain((copy.fact.key for copy in copies), (key for snapshot in snapshots for key in entities(snapshot)))
         )
 
     def record(self, copies: Sequence[Copy], now: int) -> Recording:
@@ -105,7 +105,7 @@ def _parts(copies: Sequence[Copy]) -> Iterator[Sequence[Copy]]:
     """Cut a batch behind each change of a role: what follows is judged by where its people stand then."""
     start = 0
     for end, copy in enumerate(copies, 1):
-        if copy.event_type == ROLE_CHANGED:
+        if copy.fact.event_type == ROLE_CHANGED:
             yield copies[start:end]
             start = end
     if start < len(copies):
@@ -116,10 +116,11 @@ def _record_part(copies: Sequence[Copy], recording: Recording, now: int, *, asks
     timely = [copy for copy in copies if not _from_future(copy, now)]
     granted = standing.grant(timely)
     switching.follow_memberships(granted.joined, now, recording)
-    fields = {(copy.key, name) for copy in timely for name, _ in copy.fields}
+    facts = {id(copy.fact): copy.fact for copy in timely}.values()
+    fields = {(fact.key, name) for fact in facts for name, _ in fact.fields}
     fields |= tables.fields_of(key for _, key in granted.fresh)
     fold = Fold(now, tables.known(fields))
-    whole = _names_by_key(fields)
+    whole = _names_by_key(fields) if granted.fresh else {}
     seen = iter(granted.seen)
     for copy in copies:
         if _from_future(copy, now):
@@ -127,27 +128,43 @@ def _record_part(copies: Sequence[Copy], recording: Recording, now: int, *, asks
             recording.doubtful.add(copy.user_id)
             recording.drafts.append(drafts.withheld(copy))
         elif next(seen):
-            if _fold_in(fold, copy, decides=_decides(copy, asks)):
-                recording.doubtful.add(copy.user_id)
-            fresh = (copy.user_id, copy.key) in granted.fresh
-            names = whole[copy.key] if fresh else [name for name, _ in copy.fields]
-            recording.drafts.append(drafts.of_copy(copy, fold.fields(copy.key, names)))
+            key = copy.fact.key
+            names = whole[key] if (copy.user_id, key) in granted.fresh else None
+            recording.drafts.append(drafts.of_copy(copy, _tell(fold, copy, names, recording, asks=asks)))
         elif copy.source not in standing.WIDE:
             recording.drafts.append(drafts.withheld(copy))
     recording.doubtful.update(user for user, key in granted.fresh if not key.startswith(standing.PERSONAL))
     _write(fold, recording)
     for copy in copies:
-        if copy.event_type == TOKEN_REVOKED:
+        if copy.fact.event_type == TOKEN_REVOKED:
             _follow_revocation(copy, recording)
-        elif copy.event_type == ROLE_CHANGED:
+        elif copy.fact.event_type == ROLE_CHANGED:
             recording.doubtful.add(copy.user_id)
             if _decides(copy, asks) and not _from_future(copy, now):
                 _follow_role(copy, recording, now)
 
 
+def _tell(fold: Fold, copy: Copy, names: list[str] | None, recording: Recording, *, asks: bool) -> News:
+    """Fold a copy in and return what it tells: the fields of these names, with none those that its event sets.
+
+    A copy of what was folded in before, with the same time, adds nothing while the entity stands as it did then.
+    """
+    fact = copy.fact
+    copied = id(fact), copy.source
+    if names is None and (told := fold.told.get(fact.key)) is not None and copied in told:
+        return told[copied]
+    doubtful = _fold_in(fold, copy, decides=_decides(copy, asks))
+    news = drafts.heard(copy, fold.fields(fact.key, names or [name for name, _ in fact.fields]))
+    if doubtful:
+        recording.doubtful.add(copy.user_id)
+    elif names is None and fact.time is not None:
+        fold.told.setdefault(fact.key, {})[copied] = news
+    return news
+
+
 def _decides(copy: Copy, asks: bool) -> bool:
     """GraphQL results never carry a time, so asking about each would ask about everything: receipt decides there."""
-    return copy.time is not None or not asks or copy.source == "graphql"
+    return copy.fact.time is not None or not asks or copy.source == "graphql"
 
 
 def _from_future(copy: Copy, now: int) -> bool:
@@ -163,12 +180,12 @@ def _names_by_key(fields: Iterable[FieldKey]) -> dict[str, list[str]]:
 
 def _fold_in(fold: Fold, copy: Copy, *, decides: bool) -> bool:
     """Fold a copy in; tell whether it is in doubt what is so now, because a time is not known."""
-    time = copy.effective_time
+    time, sourced, key = copy.effective_time, copy.fact.time is not None, copy.fact.key
     doubts = [
-        fold.take((copy.key, name), text, time, sourced=copy.time is not None, source=copy.source, changed_at=time)
+        fold.take((key, name), text, time, sourced=sourced, source=copy.source, changed_at=time)
         if decides
-        else fold.hear((copy.key, name), text, time, copy.source)
-        for name, text in copy.fields
+        else fold.hear((key, name), text, time, copy.source)
+        for name, text in copy.fact.fields
     ]
     return any(doubts)
 

@@ -77,13 +77,13 @@ class Granted:
 def grant(copies: Sequence[Copy]) -> Granted:
     """Judge for each copy whether its user may see its entity, and grant what the copy shows to be visible."""
     people = _people({copy.user_id for copy in copies})
-    view = _View(*people, _visible((copy.user_id, copy.key) for copy in copies))
+    view = _View(*people, _hidden({(copy.user_id, copy.fact.key) for copy in copies}))
     granted = Granted()
     for copy in copies:
         seen = view.shows(copy)
-        if seen and view.visible.get((copy.user_id, copy.key), 0) is not None:
-            granted.fresh[copy.user_id, copy.key] = copy.effective_time
-            view.visible[copy.user_id, copy.key] = None
+        if seen and (copy.user_id, copy.fact.key) in view.hidden:
+            granted.fresh[copy.user_id, copy.fact.key] = copy.effective_time
+            del view.hidden[copy.user_id, copy.fact.key]
         granted.seen.append(seen)
     granted.joined = {user_id: organizations(user_id) for user_id, _ in view.joined}
     _join(view.joined)
@@ -94,10 +94,10 @@ def grant(copies: Sequence[Copy]) -> Granted:
 def change_role(copy: Copy) -> set[str] | None:
     """Follow a roleChanged: return the keys that left its user's view, None if it is not news of this user's role."""
     user = User.objects.filter(pk=copy.user_id).first()
-    _, org, subject = copy.key.split("/", 2)
+    _, org, subject = copy.fact.key.split("/", 2)
     if user is None or user.subject != subject:
         return None
-    role = msgspec.json.decode(dict(copy.fields)["role"])
+    role = msgspec.json.decode(dict(copy.fact.fields)["role"])
     membership, _ = Membership.objects.get_or_create(user=user, org_id=org)
     if copy.effective_time <= membership.changed_at:
         return None
@@ -105,7 +105,7 @@ def change_role(copy: Copy) -> set[str] | None:
     membership.role, membership.changed_at = role or "", copy.effective_time
     membership.ended_at = membership.changed_at if ended else None
     membership.save()
-    return _leave(user, org, copy.key, membership.changed_at) if ended else set()
+    return _leave(user, org, copy.fact.key, membership.changed_at) if ended else set()
 
 
 def follow(user_id: int, snapshot: Snapshot, keys: Iterable[str], as_of: int) -> tuple[set[str], set[str]]:
@@ -126,7 +126,7 @@ def follow(user_id: int, snapshot: Snapshot, keys: Iterable[str], as_of: int) ->
 
 def is_about_its_user(copy: Copy) -> bool:
     """Tell whether a copy tells of the very user on whose link it came: of the own token or role."""
-    return User.objects.filter(pk=copy.user_id, subject=copy.key.rpartition("/")[2]).exists()
+    return User.objects.filter(pk=copy.user_id, subject=copy.fact.key.rpartition("/")[2]).exists()
 
 
 def others_who_see(keys: Iterable[str], user_id: int) -> list[tuple[int, str]]:
@@ -153,27 +153,32 @@ def belongs_nowhere(user_id: int) -> bool:
 
 @dataclass(slots=True)
 class _View:
-    """What the users of a batch may see while it is judged. ``joined``: organisations that they turn out to be in."""
+    """What the users of a batch may see while it is judged: what is not ``hidden``, which nearly nothing is.
+
+    ``joined``: organisations that they turn out to be in.
+    """
 
     subjects: Mapping[int, str | None]
     memberships: Mapping[tuple[int, str], int | None]
-    visible: dict[tuple[int, str], int | None]
+    hidden: dict[tuple[int, str], int | None]
     joined: dict[tuple[int, str], int] = field(default_factory=dict)
 
     def shows(self, copy: Copy) -> bool:
-        ended = self.visible.get((copy.user_id, copy.key))
-        if ended is not None and copy.effective_time <= ended:
-            return False
+        place = copy.user_id, copy.fact.key
+        if place in self.hidden:
+            ended = self.hidden[place]
+            if ended is not None and copy.effective_time <= ended:
+                return False
         if copy.source in WIDE and not self._is_about_its_user(copy):
-            return (copy.user_id, copy.key) in self.visible and ended is None
+            return place not in self.hidden
         return self._is_about_its_user(copy) or self._is_member(copy)
 
     def _is_about_its_user(self, copy: Copy) -> bool:
         """A person hears of the own role and tokens even when belonging nowhere any more."""
-        return _is_personal(copy.key, self.subjects.get(copy.user_id))
+        return _is_personal(copy.fact.key, self.subjects.get(copy.user_id))
 
     def _is_member(self, copy: Copy) -> bool:
-        place = copy.user_id, organization_of(copy.key)
+        place = copy.user_id, organization_of(copy.fact.key)
         if not place[1]:
             return False
         if place not in self.memberships:
@@ -185,8 +190,7 @@ class _View:
 
 def _is_personal(key: str, subject: str | None) -> bool:
     """Tell whether an entity is the own role or token of the person with this subject."""
-    kind, _, rest = key.partition("/")
-    return kind in ("user", "member") and rest.rpartition("/")[2] == subject
+    return key.startswith(PERSONAL) and key.rpartition("/")[2] == subject
 
 
 def _ended_by(ended: int | None, as_of: int) -> bool:
@@ -214,13 +218,14 @@ def _people(user_ids: set[int]) -> tuple[dict[int, str | None], dict[tuple[int, 
     return subjects, {(user_id, org_id): ended for user_id, _, org_id, ended in rows if org_id is not None}
 
 
-def _visible(wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int | None]:
-    """Return (user, key) → when its visibility ended, none while it lives; pairs without a row are left out."""
+def _hidden(wanted: Collection[tuple[int, str]]) -> dict[tuple[int, str], int | None]:
+    """Return those of these (user, key) that are not visible, with when that ended; none if they never were."""
     asked = sql.rows({"user_id": "bigint", "key": "text"})
     rows = sql.fetch(
-        f"SELECT seen.user_id, seen.key, seen.ended_at FROM dashboard_visibility AS seen JOIN {asked} AS asked "
-        "ON seen.user_id = asked.user_id AND seen.key = asked.key",
-        sorted(set(wanted)),
+        f"SELECT asked.user_id, asked.key, seen.ended_at FROM {asked} AS asked "
+        "LEFT JOIN dashboard_visibility AS seen ON seen.user_id = asked.user_id AND seen.key = asked.key "
+        "WHERE seen.key IS NULL OR seen.ended_at IS NOT NULL",
+        list(wanted),
     )
     return {(user_id, key): ended for user_id, key, ended in rows}
 

@@ -22,8 +22,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError, transacti
 from realtime import documents, feed, metrics, sql
 from realtime.clock import now_us
 from realtime.database import DatabaseThread
-from realtime.decoding import Fact, Undecodable
-from realtime.events import Copy, Entry, Recording
+from realtime.decoding import Undecodable
+from realtime.events import Copy, Entry, Fact, Recording
 from realtime.leases import Fenced
 from realtime.linkbook import LinkBook
 from realtime.notes import Backfill, Note, Unreadable, link_drafts
@@ -298,9 +298,7 @@ class Bridge:
             except Undecodable as error:
                 spoiled.append((raw, str(error)))
             else:
-                copies += [
-                    fact.heard(user_id=raw.user_id, received=raw.received, source=raw.source) for fact in known[event]
-                ]
+                copies += [Copy(raw.user_id, fact, raw.received, raw.source) for fact in known[event]]
         return copies, spoiled
 
     def _note_strays(self) -> None:

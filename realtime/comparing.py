@@ -25,8 +25,8 @@ from typing import Literal
 import msgspec
 
 from realtime.alignment import Seen, partner_of_first
-from realtime.decoding import Fact
 from realtime.digest import Digest
+from realtime.events import Fact
 from realtime.feeds import organization_of
 
 Side = Literal["events", "graphql"]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from realtime import clock
-from realtime.events import Copy, Event, Id
+from realtime.events import Event, Fact, Id
 from realtime.feeds import ABSENT, BY_NAME, BY_TYPE, FEEDS, Feed
 from realtime.merge import canonical
 
@@ -60,31 +58,6 @@ class _Label(msgspec.Struct, rename="camel"):
 class _Owner(msgspec.Struct, rename="camel"):
     org_id: Id
     event_type: str | None = None
-
-
-class Fact(NamedTuple):
-    """What an event says, whoever hears of it; ``heard`` makes a copy of it."""
-
-    feed: str
-    event_type: str
-    key: str
-    fields: tuple[tuple[str, str], ...]
-    time: int | None
-    urgent: bool
-
-    def heard(self, *, user_id: int, received: int, source: str) -> Copy:
-        """Return the fact as this user's copy. ``received`` is in microseconds."""
-        return Copy(
-            user_id=user_id,
-            feed=self.feed,
-            event_type=self.event_type,
-            key=self.key,
-            fields=self.fields,
-            time=self.time,
-            received=received,
-            source=source,
-            urgent=self.urgent,
-        )
 
 
 def fact_of(feed_name: str, event: Event) -> Fact:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from realtime.decoding import UNREADABLE, Fact, Undecodable, fact_of
+from realtime.decoding import UNREADABLE, Undecodable, fact_of
 from realtime.decoding import decode as decode_events
 from realtime.events import (
     AISettingsChanged,
@@ -23,6 +23,7 @@ from realtime.events import (
     DevicePresenceChanged,
     DeviceRecordingChanged,
     Event,
+    Fact,
     Id,
     LicensePhaseChanged,
     PlanChanged,

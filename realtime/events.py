@@ -7,7 +7,7 @@ are listed in ``docs/reference/messages.md``.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -105,33 +105,45 @@ def _is_within(levels: int, tree: Any) -> bool:
     return levels >= 0 and all(_is_within(levels - 1, child) for child in children)
 
 
-class Copy(msgspec.Struct, frozen=True, kw_only=True):
-    """One event as it arrived on one user's channel, reduced to the fields it sets.
+class Fact(NamedTuple):
+    """What an event says, whoever hears of it: the fields it sets of one entity.
 
-    ``fields`` holds (name, canonical JSON) pairs; ``time`` is the source's in microseconds, or none;
-    ``source`` is the dialect it came through.
+    ``fields`` holds (name, canonical JSON) pairs; ``time`` is the source's in microseconds, or none.
     """
 
-    user_id: int
     feed: str
     event_type: str
     key: str
     fields: tuple[tuple[str, str], ...]
     time: int | None
+    urgent: bool
+
+    def heard(self, *, user_id: int, received: int, source: str) -> Copy:
+        """Return the fact as this user's copy."""
+        return Copy(user_id, self, received, source)
+
+
+class Copy(NamedTuple):
+    """A fact as it arrived on one user's channel at ``received`` (µs); ``source`` is the dialect it came through.
+
+    The copies of an event in a batch share their fact, so that what follows from it is worked out once.
+    """
+
+    user_id: int
+    fact: Fact
     received: int
     source: str
-    urgent: bool = False
 
     @property
     def effective_time(self) -> int:
         """The time that decides: the source's, or without one that of the receipt."""
-        return self.received if self.time is None else self.time
+        time = self.fact.time
+        return self.received if time is None else time
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A feed entry before it has an offset. ``fields`` holds (name, JSON text, time, tie)."""
+class News(msgspec.Struct, frozen=True, kw_only=True):
+    """What a feed entry tells, whoever is told of it. ``fields`` holds (name, JSON text, time, tie)."""
 
-    topic: str
     key: str
     event_type: str
     priority: int
@@ -139,6 +151,13 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[tuple[str, str, int, int], ...] = ()
     gone: bool = False
     source_time: int | None = None
+
+
+class Draft(NamedTuple):
+    """A feed entry before it has an offset. Entries that tell the same share their news: its text is made once."""
+
+    topic: str
+    news: News
     received: int
 
 

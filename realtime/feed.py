@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 
 import msgspec
 from django.db import transaction
 
 from realtime import sql
-from realtime.events import Draft, Entry, Head
+from realtime.events import Draft, Entry, Head, News
 from realtime.models import FeedEntry, Topic, new_epoch
 
 _json = msgspec.json.Encoder()
@@ -57,12 +58,7 @@ def append(drafts: Sequence[Draft], now: int) -> list[Entry]:
     """
     if not drafts:
         return []
-    ranges = _take_offsets(Counter(draft.topic for draft in drafts))
-    entries = []
-    for draft in drafts:
-        epoch, offset = ranges[draft.topic]
-        ranges[draft.topic] = (epoch, offset + 1)
-        entries.append(_entry(draft, epoch, offset, now))
+    entries = framed(drafts, _take_offsets(Counter(draft.topic for draft in drafts)), now)
     _insert(entries, now)
     return entries
 
@@ -152,16 +148,31 @@ def _take_offsets(wanted: Mapping[str, int]) -> dict[str, tuple[str, int]]:
     return {name: (epoch, head - wanted[name] + 1) for name, epoch, head in taken}
 
 
-def _entry(draft: Draft, epoch: str, offset: int, now: int) -> Entry:
-    fields = ",".join(f'"{name}":[{text},{time},{tie}]' for name, text, time, tie in draft.fields)
-    body = (
-        f'{{"v":1,"type":"event","topic":"{draft.topic}","epoch":"{epoch}","offset":{offset},'
-        f'"key":"{draft.key}","event":"{draft.event_type}","urgent":{"true" if draft.priority <= 1 else "false"},'
-        f'"source":"{draft.source}","fields":{{{fields}}}{GONE if draft.gone else ""},'
-        f'"at":{{"source":{"null" if draft.source_time is None else draft.source_time},'
-        f'"received":{draft.received},"recorded":{now}}}}}'
+def framed(drafts: Sequence[Draft], places: Mapping[str, tuple[str, int]], now: int) -> list[Entry]:
+    """Return the drafts as frames, in order; ``places`` has for each topic its epoch and the first offset to give."""
+    heads = {
+        topic: f'{{"v":1,"type":"event","topic":"{topic}","epoch":"{epoch}","offset":'
+        for topic, (epoch, _) in places.items()
+    }
+    following = {topic: count(first) for topic, (_, first) in places.items()}
+    texts: dict[int, str] = {}
+    entries = []
+    for topic, news, received in drafts:
+        offset = next(following[topic])
+        text = texts.get(id(news)) or texts.setdefault(id(news), _text(news))
+        body = f'{heads[topic]}{offset},{text}"received":{received},"recorded":{now}}}}}'
+        entries.append(Entry(topic, places[topic][0], offset, news.key, news.priority, body.encode()))
+    return entries
+
+
+def _text(news: News) -> str:
+    """Return what the frames of all who are told this news have in common."""
+    fields = ",".join(f'"{name}":[{text},{time},{tie}]' for name, text, time, tie in news.fields)
+    return (
+        f'"key":"{news.key}","event":"{news.event_type}","urgent":{"true" if news.priority <= 1 else "false"},'
+        f'"source":"{news.source}","fields":{{{fields}}}{GONE if news.gone else ""},'
+        f'"at":{{"source":{"null" if news.source_time is None else news.source_time},'
     )
-    return Entry(draft.topic, epoch, offset, draft.key, draft.priority, body.encode())
 
 
 GONE = ',"gone":true'

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from realtime.events import (
@@ -150,6 +151,7 @@ BY_TYPE = {feed.event_type: feed for feed in FEEDS} | BY_NAME
 """By what payloads call themselves; the channel's name will do too."""
 
 
+@lru_cache(maxsize=16_384)
 def organization_of(key: str) -> str:
     """Return the organisation in an entity's key; a user's own entity has none."""
     kind, _, rest = key.partition("/")

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from realtime import gaps, sql
 from realtime.decoding import path_in
-from realtime.events import PRIORITY_SYSTEM, Draft, Recording
+from realtime.events import PRIORITY_SYSTEM, Draft, News, Recording
 from realtime.gaps import Closing
 from realtime.linkbook import Change, LinkBook, LinkValues
 from realtime.merge import canonical, tie
@@ -196,13 +196,12 @@ def link_drafts(link_ids: Collection[int], now: int) -> list[Draft]:
 
 def _link_draft(user_id: int, state: Mapping[str, Any], now: int) -> Draft:
     texts = {name: canonical(value) for name, value in state.items()}
-    return Draft(
-        topic=f"user.{user_id}",
+    news = News(
         key=LINK_KEY,
         event_type=LINK_CHANGED,
         priority=PRIORITY_SYSTEM,
         source="link",
         fields=tuple((name, text, now, tie(text)) for name, text in texts.items()),
         source_time=now,
-        received=now,
     )
+    return Draft(f"user.{user_id}", news, now)

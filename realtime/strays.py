@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 from django.db.models import F
 
-from realtime.decoding import Fact
+from realtime.events import Fact
 from realtime.feeds import FEEDS
 from realtime.models import Drift
 

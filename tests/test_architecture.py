@@ -75,13 +75,13 @@ RULES = (
     # What two dialects tell of one link, compared.
     Rule("realtime.alignment", never=(*IO, *CLOCKS)),
     Rule("realtime.digest", others=("msgspec",), never=(*IO, *CLOCKS)),
-    Rule("realtime.comparing", engine("alignment", "decoding", "digest", "feeds"), ("msgspec",), never=(*IO, *CLOCKS)),
+    Rule("realtime.comparing", engine("alignment", "digest", "events", "feeds"), ("msgspec",), never=(*IO, *CLOCKS)),
     Rule(
         "realtime.snapshot",
         engine("appsync.auth", "clock", "config", "events", "upstream.failures", "upstream.http"),
         ("msgspec",),
     ),
-    Rule("realtime.strays", engine("decoding", "feeds", "models"), ("django", "msgspec")),
+    Rule("realtime.strays", engine("events", "feeds", "models"), ("django", "msgspec")),
     Rule("realtime.drift", engine("feeds", "snapshot"), ("msgspec",), never=IO),
     # Configuration, and the ways to the stores.
     Rule("realtime.valkey_address", never=IO),
@@ -94,7 +94,7 @@ RULES = (
     # Stores.
     Rule("realtime.groups", engine("events")),
     Rule("realtime.feed", engine("events", "models", "sql"), ("django", "msgspec")),
-    Rule("realtime.history", engine("database", "events", "feed"), ("redis",)),
+    Rule("realtime.history", engine("database", "events", "feed"), ("msgspec", "redis")),
     Rule("realtime.relay", engine("clock", "database", "events", "feed", "groups", "history", "metrics"), ("redis",)),
     Rule("realtime.demand", others=("redis",)),
     Rule("realtime.control", engine("clock", "models"), ("django",)),

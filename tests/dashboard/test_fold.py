@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dashboard.fold import Fold, Known
 from dashboard.models import Refused
-from realtime.events import Copy
+from realtime.events import Fact
 from realtime.merge import tie
 
 NOW = 1_000
@@ -89,7 +89,7 @@ def test_what_is_heard_without_a_time_decides_only_where_nothing_is_known():
 
 def test_a_copy_from_the_future_changes_nothing_known():
     fold = Fold(NOW, known("true", 10))
-    about = {"user_id": 1, "feed": "f", "event_type": "f", "key": AT[0], "received": NOW, "source": "events"}
-    fold.quarantine(Copy(fields=(("online", "false"),), time=10**9, **about))
+    fact = Fact("f", "f", AT[0], (("online", "false"),), 10**9, urgent=False)
+    fold.quarantine(fact.heard(user_id=1, received=NOW, source="events"))
     assert reasons(fold) == ["future"]
     assert fold.fields(*AT[:1], ["online", "unheard"]) == (("online", "true", 10, tie("true")),)

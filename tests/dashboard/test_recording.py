@@ -64,7 +64,7 @@ def value(key, name):
 
 
 def facts(draft):
-    return {name: msgspec.json.decode(text) for name, text, _, _ in draft.fields}
+    return {name: msgspec.json.decode(text) for name, text, _, _ in draft.news.fields}
 
 
 # ── Copies ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -95,7 +95,7 @@ def test_each_event_becomes_fields_and_an_entry_of_its_user(fleet, feed):
     (draft, *_) = RECORDER.record([recorded], LATER).drafts
     assert draft.topic == f"user.{fleet.viewer.pk}"
     assert facts(draft).items() >= expected.items()
-    assert {name: value(draft.key, name) for name in expected} == expected
+    assert {name: value(draft.news.key, name) for name in expected} == expected
 
 
 def test_each_copy_has_an_entry_although_the_fact_is_recorded_once(fleet):
@@ -190,7 +190,7 @@ def test_an_entity_heard_of_for_the_first_time_comes_with_all_that_is_known_of_i
 
 def test_an_ended_membership_takes_its_entities_out_of_the_view_at_once(fleet):
     recording = RECORDER.record([role(fleet.viewer, None)], LATER)
-    gone = {draft.key for draft in recording.drafts if draft.gone}
+    gone = {draft.news.key for draft in recording.drafts if draft.news.gone}
     assert gone == {CAM, "organization/org-aurora", "archive/org-aurora/clip-1"}
     assert recording.narrowed == {fleet.viewer.pk}
     assert not access.may_see(fleet.viewer, CAM)
@@ -204,7 +204,7 @@ def test_who_belongs_nowhere_any_more_is_signed_out(fleet):
 def test_what_comes_after_the_end_of_a_membership_is_withheld_even_in_the_same_batch(fleet):
     batch = [role(fleet.viewer, None), presence(fleet.viewer, False, LATER + 1)]
     last = RECORDER.record(batch, LATER).drafts[-1]
-    assert (last.key, facts(last)) == ("withheld", {})
+    assert (last.news.key, facts(last)) == ("withheld", {})
     assert not access.may_see(fleet.viewer, CAM)
 
 
@@ -233,7 +233,7 @@ def test_a_revoked_token_ends_the_sign_in_sessions_of_its_user_alone(fleet):
 def test_a_colleagues_revoked_token_that_a_subscription_to_the_organization_tells_of_signs_nobody_out(fleet):
     before = dict(User.objects.values_list("username", "session_epoch"))
     told = [
-        msgspec.structs.replace(copy(user, "tokenRevoked", userId="sub-viewer"), source="graphql")
+        copy(user, "tokenRevoked", userId="sub-viewer")._replace(source="graphql")
         for user in (fleet.owner, fleet.viewer)
     ]
     recording = RECORDER.record(told, LATER)
@@ -249,14 +249,14 @@ def test_a_colleagues_revoked_token_that_a_subscription_to_the_organization_tell
 def test_a_snapshot_that_agrees_makes_no_entry(fleet):
     told = snapshot(fleet.viewer, LATER, [AURORA], [device(1, online=True)])
     recording = RECORDER.reconcile(fleet.viewer.pk, told, LATER, LATER)
-    assert [draft.key for draft in recording.drafts if not draft.gone] == []
+    assert [draft.news.key for draft in recording.drafts if not draft.news.gone] == []
     assert not Refused.objects.exists()
 
 
 def test_what_a_snapshot_changed_is_told_to_everybody_who_sees_it(fleet):
     told = snapshot(fleet.viewer, LATER, [AURORA], [device(1, name="Front door")])
     drafts = RECORDER.reconcile(fleet.viewer.pk, told, LATER, LATER).drafts
-    named = {draft.topic for draft in drafts if draft.key == CAM and facts(draft) == {"name": "Front door"}}
+    named = {draft.topic for draft in drafts if draft.news.key == CAM and facts(draft) == {"name": "Front door"}}
     assert named == {f"user.{person.pk}" for person in (fleet.viewer, fleet.owner, fleet.operator)}
 
 
@@ -264,14 +264,14 @@ def test_a_backfill_brings_what_another_members_link_recorded_since(fleet):
     RECORDER.record([presence(fleet.owner, False)], LATER)
     told = snapshot(fleet.viewer, LATER + SECOND, [AURORA], [device(1, online=False)])
     recording = RECORDER.reconcile(fleet.viewer.pk, told, LATER, LATER + SECOND)
-    assert {"online": False} in [facts(draft) for draft in recording.drafts if draft.key == CAM]
+    assert {"online": False} in [facts(draft) for draft in recording.drafts if draft.news.key == CAM]
 
 
 def test_a_device_that_is_new_to_the_user_comes_whole_and_one_that_went_is_gone(fleet):
     told = snapshot(fleet.viewer, LATER, [AURORA], [device(2, name="Garage camera 2")])
-    drafts = {draft.key: draft for draft in RECORDER.reconcile(fleet.viewer.pk, told, LATER, LATER).drafts}
+    drafts = {draft.news.key: draft for draft in RECORDER.reconcile(fleet.viewer.pk, told, LATER, LATER).drafts}
     assert facts(drafts["device/org-aurora/cam-2"]).keys() == {"name", "siteId", "online"}
-    assert drafts[CAM].gone
+    assert drafts[CAM].news.gone
     assert not access.may_see(fleet.viewer, CAM)
 
 
@@ -281,7 +281,7 @@ def test_a_snapshot_from_before_the_end_of_a_membership_brings_nothing_back(flee
     recording = RECORDER.reconcile(fleet.viewer.pk, told, NOW, LATER)
     assert not access.may_see(fleet.viewer, "device/org-aurora/cam-7")
     assert "device/org-aurora/cam-7" not in {
-        draft.key for draft in recording.drafts if draft.topic.endswith(f".{fleet.viewer.pk}")
+        draft.news.key for draft in recording.drafts if draft.topic.endswith(f".{fleet.viewer.pk}")
     }
 
 
@@ -294,7 +294,7 @@ def test_a_snapshot_of_a_clock_far_ahead_counts_as_of_now(fleet):
 @pytest.mark.feature("S4.8")
 @pytest.mark.parametrize(("asked", "expected"), [(LATER - SECOND, False), (LATER + SECOND, True)])
 def test_an_event_without_a_time_stays_if_it_came_after_the_snapshot_was_asked_for(fleet, asked, expected):
-    wide = msgspec.structs.replace(presence(fleet.viewer, False, None, received=LATER), source="graphql")
+    wide = presence(fleet.viewer, False, None, received=LATER)._replace(source="graphql")
     RECORDER.record([wide], LATER)
     told = snapshot(fleet.viewer, LATER - 2 * SECOND, [AURORA], [device(1, online=True)])
     RECORDER.reconcile(fleet.viewer.pk, msgspec.structs.replace(told, asked=asked), LATER, LATER)
@@ -313,4 +313,4 @@ def test_nobody_elses_entity_is_in_an_entry(fleet):
     told = snapshot(fleet.viewer, LATER, [AURORA], [device(1, name="Front door")])
     drafts = RECORDER.reconcile(fleet.viewer.pk, told, NOW - SECOND, LATER).drafts
     assert f"user.{fleet.rival.pk}" not in {draft.topic for draft in drafts}
-    assert not [draft.key for draft in drafts if "borealis" in draft.key]
+    assert not [draft.news.key for draft in drafts if "borealis" in draft.news.key]

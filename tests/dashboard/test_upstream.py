@@ -35,4 +35,6 @@ def test_a_page_and_the_feed_tell_of_a_link_in_the_same_words_and_versions(peopl
     Gap.objects.create(link=link, cause="the service is away", started_at=NOW - 5)
     (told,) = notes.link_drafts({link.pk}, NOW + 1)
     fields = upstream.own_link(people.viewer).entity.fields
-    assert [(name, canonical(known.value), known.time, known.tie) for name, known in fields.items()] == [*told.fields]
+    assert [(name, canonical(known.value), known.time, known.tie) for name, known in fields.items()] == [
+        *told.news.fields
+    ]

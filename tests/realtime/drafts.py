@@ -5,7 +5,7 @@ import time
 from django.db import transaction
 
 from realtime import feed
-from realtime.events import PRIORITY_NORMAL, Draft
+from realtime.events import PRIORITY_NORMAL, Draft, News
 from realtime.merge import canonical, tie
 
 
@@ -17,8 +17,7 @@ def draft(topic="user.1", number=1, *, at=None, gone=False, priority=PRIORITY_NO
     """One entry of device ``number``; online unless ``fields`` say something else."""
     at = now_us() if at is None else at
     texts = {name: canonical(value) for name, value in (fields or {"online": True}).items()}
-    return Draft(
-        topic=topic,
+    news = News(
         key=f"device/org/d{number}",
         event_type="device/presenceChanged",
         priority=priority,
@@ -26,8 +25,8 @@ def draft(topic="user.1", number=1, *, at=None, gone=False, priority=PRIORITY_NO
         fields=tuple((name, text, at, tie(text)) for name, text in texts.items()),
         gone=gone,
         source_time=at,
-        received=at,
     )
+    return Draft(topic, news, at)
 
 
 def write(*drafts, at=None):

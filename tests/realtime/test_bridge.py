@@ -89,7 +89,7 @@ class Poisoned(FieldRecorder):
     """A recorder that can't take one device."""
 
     def record(self, copies, now):
-        if any(copy.key.endswith("/d3") for copy in copies):
+        if any(copy.fact.key.endswith("/d3") for copy in copies):
             raise DataError("no such thing")
         return super().record(copies, now)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from realtime import comparing
 from realtime.comparing import EVERYWHERE, OTHER, SIDES, Comparer, Results
-from realtime.decoding import Fact
+from realtime.events import Fact
 from realtime.feeds import FEEDS
 
 pytestmark = pytest.mark.feature("B6")

@@ -42,14 +42,14 @@ def copied(name, payload):
 @names
 def test_each_feed_names_its_entity_and_fields(name):
     copy = copied(name, WHOLE)
-    fields = {field: msgspec.json.decode(text) for field, text in copy.fields}
-    assert (copy.key, fields, copy.urgent) == EXPECTED[name]
-    assert (copy.user_id, copy.received, copy.event_type) == (7, 5, BY_NAME[name].event_type)
+    fields = {field: msgspec.json.decode(text) for field, text in copy.fact.fields}
+    assert (copy.fact.key, fields, copy.fact.urgent) == EXPECTED[name]
+    assert (copy.user_id, copy.received, copy.fact.event_type) == (7, 5, BY_NAME[name].event_type)
 
 
 @names
 def test_a_payload_without_a_time_has_none(name):
-    assert copied(name, {**WHOLE, "timestamp": None}).time is None
+    assert copied(name, {**WHOLE, "timestamp": None}).fact.time is None
 
 
 @names
@@ -64,16 +64,16 @@ def test_a_payload_may_call_itself_by_its_own_name_only(name):
     [("2026-09-20T12:00:00.000001Z", 1), ("2026-09-20T12:00:00.000001", 1), ("2026-09-20T14:00:00.5+02:00", 500_000)],
 )
 def test_times_are_exact_to_the_microsecond_and_utc_without_a_zone(text, offset):
-    assert copied("organization/planChanged", {**WHOLE, "timestamp": text}).time == 1_789_905_600_000_000 + offset
+    assert copied("organization/planChanged", {**WHOLE, "timestamp": text}).fact.time == 1_789_905_600_000_000 + offset
 
 
 def test_unknown_fields_and_words_are_no_errors():
     copy = copied("device/firmwareUpdated", {**WHOLE, "fwUpdateState": "Verifying", "surprise": {"x": 1}})
-    assert dict(copy.fields)["fwUpdateState"] == '"Verifying"'
+    assert dict(copy.fact.fields)["fwUpdateState"] == '"Verifying"'
 
 
 def test_the_end_of_a_membership_is_a_role_of_none():
-    assert dict(copied("roleChanged", {**WHOLE, "role": None}).fields) == {"role": "null"}
+    assert dict(copied("roleChanged", {**WHOLE, "role": None}).fact.fields) == {"role": "null"}
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ def told(links):
     if not links:
         return None
     (draft,) = link_drafts(links, NOW)
-    assert draft.key == LINK_KEY
-    return {name: json.loads(text) for name, text, _, _ in draft.fields}
+    assert draft.news.key == LINK_KEY
+    return {name: json.loads(text) for name, text, _, _ in draft.news.fields}
 
 
 def test_a_loss_opens_a_window_is_a_transition_and_is_told(link):
@@ -103,4 +103,4 @@ def test_what_is_told_of_many_links_is_told_of_each_with_the_window_that_began_f
 
 
 def told_gap(draft):
-    return next(json.loads(text) for name, text, _, _ in draft.fields if name == "gap")
+    return next(json.loads(text) for name, text, _, _ in draft.news.fields if name == "gap")

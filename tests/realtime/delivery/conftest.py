@@ -12,7 +12,7 @@ from django.test import Client
 from realtime import feed
 from realtime import valkey as valkey_client
 from realtime.database import DatabaseThread
-from realtime.events import PRIORITY_NORMAL, Draft
+from realtime.events import PRIORITY_NORMAL, Draft, News
 from realtime.merge import canonical, tie
 from realtime.models import Worker
 from realtime.relay import Relay
@@ -116,8 +116,7 @@ class FeedWriter:
 def entry(topic, key, fields, *, priority=PRIORITY_NORMAL, gone=False, at=None):
     at = time.time_ns() // 1000 if at is None else at
     texts = {name: canonical(value) for name, value in fields.items()}
-    return Draft(
-        topic=topic,
+    news = News(
         key=key,
         event_type="device/presenceChanged",
         priority=priority,
@@ -125,5 +124,5 @@ def entry(topic, key, fields, *, priority=PRIORITY_NORMAL, gone=False, at=None):
         fields=tuple((name, text, at, tie(text)) for name, text in texts.items()),
         gone=gone,
         source_time=at,
-        received=at,
     )
+    return Draft(topic, news, at)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from realtime import feed
 from realtime.delivery import envelope
-from realtime.events import Draft
+from realtime.events import Draft, News
 
 
 @pytest.mark.parametrize("text", ['{"a":' * 9000 + "1" + "}" * 9000, '{"id":"a","type":"ping","x":' + "[" * 9000])
@@ -22,17 +22,16 @@ def test_a_position_is_added_as_the_last_member():
 
 
 def test_the_feed_writes_what_this_module_reads():
-    draft = Draft(
-        topic="user.1",
+    news = News(
         key="device/o/d",
         event_type="device/presenceChanged",
         priority=1,
         source="events",
         fields=(("online", "true", 5, 7),),
-        received=6,
         gone=True,
     )
-    event = msgspec.json.decode(feed._entry(draft, "e1", 3, 8).body, type=envelope.Event)
+    (entry,) = feed.framed([Draft("user.1", news, 6)], {"user.1": ("e1", 3)}, 8)
+    event = msgspec.json.decode(entry.body, type=envelope.Event)
     assert (event.topic, event.epoch, event.offset, event.key) == ("user.1", "e1", 3, "device/o/d")
     assert event.urgent and event.gone
     assert event.fields == {"online": (msgspec.Raw(b"true"), 5, 7)}
