@@ -37,7 +37,6 @@ REFUSED: dict[str, sql.Kind] = {
     "reason": "text",
     "source": "text",
 }
-COLUMNS = ", ".join(FIELD)
 
 
 def known(wanted: Iterable[FieldKey]) -> dict[FieldKey, Known]:
@@ -93,10 +92,10 @@ def write(fold: Fold) -> tuple[int, int]:
 
 def _write_fields(fold: Fold) -> None:
     """Write the fields that were touched."""
-    sets = ", ".join(f"{column} = excluded.{column}" for column in list(FIELD)[2:])
-    sql.execute(
-        f"INSERT INTO dashboard_field ({COLUMNS}) SELECT {COLUMNS} FROM {sql.rows(FIELD)} AS new WHERE true "
-        f"ON CONFLICT (key, name) DO UPDATE SET {sets}",
+    sql.upsert(
+        "dashboard_field",
+        FIELD,
+        ("key", "name"),
         [
             (key, name, k.value, k.time, k.tie, k.sourced, k.changed_at, k.confirmed_at, k.heard_at, k.recorded_at)
             for (key, name), k in sorted(fold.known.items(), key=lambda item: item[0])

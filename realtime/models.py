@@ -42,7 +42,9 @@ class FeedEntry(models.Model):
     """One frame of a topic, complete as browsers get it but for the time of its relay."""
 
     pk = models.CompositePrimaryKey("topic_id", "offset")
-    topic = models.ForeignKey(Topic, on_delete=models.CASCADE, db_constraint=False, related_name="+")
+    topic = models.ForeignKey(
+        Topic, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="+"
+    )  # the primary key begins with it: an index of its own would be kept for nothing, at each entry
     offset = models.BigIntegerField()
     epoch = models.CharField(max_length=16)
     key = models.CharField(max_length=200)

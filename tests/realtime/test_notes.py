@@ -88,7 +88,7 @@ def test_later_news_has_the_later_version(link):
     (first,) = link_drafts({link.pk}, NOW)
     applied(state(link, "open"), NOW + 1)
     (second,) = link_drafts({link.pk}, NOW + 1)
-    assert min(field[2] for field in second.fields) > max(field[2] for field in first.fields)
+    assert min(field[2] for field in second.news.fields) > max(field[2] for field in first.news.fields)
     assert Link.objects.get().noted_at == NOW + 1
 
 
