@@ -1,7 +1,8 @@
 """An upstream that sends as fast as its readers read: the wire of AppSync Events, prepared frames, nothing else.
 
 ``python -m tests.bench.fountain CONNECTIONS COUNT`` prints its address. Once each connection has subscribed to all
-feeds, it shares ``COUNT`` copies out to them. The emulator is faithful, and far too slow for this.
+feeds, it sends them ``COUNT`` copies in all, to each what concerns its user. The emulator is faithful, and far too slow
+for this.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ UNSENT = 256 * 1024
 async def main(connections: int, count: int) -> None:
     subjects = load.subjects()[:connections]
     shares: dict[str, list[load.Sent]] = defaultdict(list)
-    for number, sent in enumerate(load.copies(count)):
-        shares[subjects[number % connections]].append(sent)
+    for sent in load.copies(count, set(subjects)):
+        shares[sent.subject].append(sent)
     ready = asyncio.Barrier(connections)
 
     async def link(socket: ServerConnection) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from random import Random
 from typing import NamedTuple
 
 import msgspec
 
-from realtime.emulator.clock import SourceClock, iso
+from realtime.emulator.clock import SourceClock, iso, wall_us
 from realtime.emulator.mover import Mover
 from realtime.emulator.options import Fleet
 from realtime.emulator.seed import plant
@@ -30,14 +30,17 @@ def subjects() -> list[str]:
     return list(plant(Fleet(DEVICES, ORGANIZATIONS, PEOPLE)).people)
 
 
-def copies(count: int) -> list[Sent]:
-    """Return the first ``count`` copies of a fleet's changes, the same in every run but for their times."""
-    return list(islice(_changes(), count))
+def copies(count: int, hearers: Collection[str] | None = None, ago: int = 0) -> list[Sent]:
+    """Return the first ``count`` copies of a fleet's changes, the same in every run but for their times.
+
+    ``hearers`` are the subjects whose copies count, all by default; ``ago`` is how old the changes are (µs).
+    """
+    return list(islice((sent for sent in _changes(ago) if hearers is None or sent.subject in hearers), count))
 
 
-def _changes() -> Iterator[Sent]:
+def _changes(ago: int) -> Iterator[Sent]:
     world = plant(Fleet(DEVICES, ORGANIZATIONS, PEOPLE))
-    mover, clock = Mover(world, Random(1)), SourceClock()
+    mover, clock = Mover(world, Random(1)), SourceClock(lambda: wall_us() - ago)
     while operation := mover.choose():
         for notice in world.apply(operation, clock.tick):
             payload = {**notice.payload, "timestamp": iso(notice.payload["timestamp"])}
