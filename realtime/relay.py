@@ -146,8 +146,8 @@ class Relay:
                 await self._refill(run, int(top))
             elif status == b"above":
                 await self._meet_stream_above(run, int(top))
+            metrics.RELAYED.inc(self._news_in(run))
             self._note(run[-1].topic, run[-1].epoch, run[-1].offset)
-        metrics.RELAYED.inc(sum(map(len, runs)))
 
     async def _append_and_wake(self, runs: list[list[Entry]]) -> list[tuple[bytes, bytes]]:
         """Return what became of each append. All of it is one round trip, however many topics there are."""
@@ -181,6 +181,10 @@ class Relay:
         if head is not None and head.epoch == epoch and top > head.head:
             logger.error("topic %s: its stream is at %d, above the head %d: new epoch", topic, top, head.head)
             await self._database.run(feed.renew_epoch, topic, epoch)
+
+    def _news_in(self, run: list[Entry]) -> int:
+        """Return how many of these were not relayed before: a sweep may take up what is still on its way."""
+        return max(0, run[-1].offset - max(self._done.get((run[0].topic, run[0].epoch), 0), run[0].offset - 1))
 
     def _note(self, topic: str, epoch: str, offset: int) -> None:
         if offset > self._done.get((topic, epoch), 0):

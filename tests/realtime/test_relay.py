@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from realtime import feed, groups, history, relay
 from realtime.models import FeedEntry, Topic
@@ -92,6 +93,15 @@ async def test_a_repeat_changes_nothing(relaying, redis, database):
         await relaying.flush()
     assert await in_stream(redis, entries[0].epoch) == [1, 2, 3]
     assert (await database.run(feed.heads, [TOPIC]))[TOPIC].epoch == entries[0].epoch
+
+
+async def test_what_is_relayed_twice_is_counted_once(relaying, database):
+    entries = await database.run(write_many, TOPIC, 3)
+    before = REGISTRY.get_sample_value("fleetlight_relayed_total")
+    for part in (entries[:2], entries, entries[1:]):
+        relaying.push(part)
+        await relaying.flush()
+    assert REGISTRY.get_sample_value("fleetlight_relayed_total") - before == 3
 
 
 async def test_what_the_stream_lacks_is_filled_in_from_the_table(relaying, redis, database):
