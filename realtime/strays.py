@@ -32,6 +32,9 @@ WORDS = {
 }
 
 
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
 class Stray(NamedTuple):
     """One thing that was not known: a field by its path, or with ``word`` (JSON) a new word in a field that is read."""
 
@@ -55,7 +58,7 @@ def strays(dialect: str, name: str, payload: str, facts: Sequence[Fact]) -> Iter
     In the GraphQL dialect we choose the fields, so only words can be new.
     """
     if dialect != "graphql":
-        for field in msgspec.json.decode(payload, type=dict[str, msgspec.Raw]).keys() - READ[name]:
+        for field in _members(payload).keys() - READ[name]:
             yield Stray(name, _storable(f"$.{field}")[:MOST_LETTERS])
     for fact in facts:
         known = WORDS[fact.feed]

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlencode
 
+import msgspec
+
 from realtime.appsync.auth import CONNECT_BODY, Authorization, Request, query, subprotocol, without_host
 from realtime.appsync.endpoint import Endpoint
 from realtime.appsync.exceptions import (
@@ -72,8 +74,7 @@ class SubscriptionChanged:
     error: AppSyncError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(msgspec.Struct, frozen=True):
     """One event: ``payload`` is the publisher's text (Events), or the JSON of ``payload.data`` (GraphQL)."""
 
     ident: str
