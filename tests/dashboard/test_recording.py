@@ -105,6 +105,33 @@ def test_each_copy_has_an_entry_although_the_fact_is_recorded_once(fleet):
     assert Change.objects.filter(key=CAM, name="online").count() == 1
 
 
+def shared(one, *people):
+    """One event as it came to these people: their copies share its fact, as those of a batch do."""
+    return [one._replace(user_id=user.pk) for user in people]
+
+
+def test_what_an_event_came_to_is_told_to_all_its_hearers_until_the_entity_changes_again(fleet):
+    off, on = presence(fleet.viewer, False, LATER), presence(fleet.viewer, True, LATER + 1)
+    batch = [*shared(off, fleet.viewer, fleet.owner), on, *shared(off, fleet.operator)]
+    first, second, _, last = RECORDER.record(batch, LATER + 1).drafts
+    assert first.news is second.news and facts(first) == {"online": False}
+    assert facts(last) == {"online": True}
+    assert (Change.objects.filter(key=CAM, name="online").count(), Refused.objects.count()) == (2, 0)
+
+
+def test_each_hearer_of_a_doubtful_event_asks_the_snapshot(fleet):
+    Field.objects.filter(key=CAM, name="online").update(sourced=False, time=LATER + SECOND)
+    recording = RECORDER.record(shared(presence(fleet.viewer, False), fleet.viewer, fleet.owner), LATER)
+    assert recording.doubtful == {fleet.viewer.pk, fleet.owner.pk}
+
+
+def test_of_an_event_without_a_time_each_copy_counts_from_its_own_receipt(fleet):
+    off = presence(fleet.viewer, False, None, received=LATER)
+    batch = [off, presence(fleet.viewer, True, None, received=LATER + 1), off._replace(received=LATER + 2)]
+    drafts = FieldRecorder(asks=False).record(batch, LATER + 2).drafts
+    assert [facts(draft)["online"] for draft in drafts] == [False, True, False]
+
+
 def test_a_late_copy_changes_nothing_and_its_entry_tells_what_holds(fleet):
     RECORDER.record([presence(fleet.viewer, False, LATER)], LATER)
     recording = RECORDER.record([presence(fleet.owner, True, LATER - SECOND)], LATER)
