@@ -1,7 +1,8 @@
 """What happened, as values: the nine upstream events, the copies in which they arrive, the drafts they become.
 
 Nothing here does I/O. Field names on the wire are the upstream's; the assumptions made where its documents are silent
-are listed in ``docs/reference/messages.md``.
+are listed in ``docs/reference/messages.md``. What a batch makes by the thousand is kept from the garbage collector,
+which would go through all of it again and again: it holds no cycles.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class Fact(NamedTuple):
         return Copy(user_id, self, received, source)
 
 
-class Copy(NamedTuple):
+class Copy(msgspec.Struct, frozen=True, gc=False):
     """A fact as it arrived on one user's channel at ``received`` (µs); ``source`` is the dialect it came through.
 
     The copies of an event in a batch share their fact, so that what follows from it is worked out once.
@@ -141,7 +142,7 @@ class Copy(NamedTuple):
         return self.received if time is None else time
 
 
-class News(msgspec.Struct, frozen=True, kw_only=True):
+class News(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a feed entry tells, whoever is told of it. ``fields`` holds (name, JSON text, time, tie)."""
 
     key: str
@@ -153,7 +154,7 @@ class News(msgspec.Struct, frozen=True, kw_only=True):
     source_time: int | None = None
 
 
-class Draft(NamedTuple):
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """A feed entry before it has an offset. Entries that tell the same share their news: its text is made once."""
 
     topic: str
@@ -177,7 +178,7 @@ class Recording(msgspec.Struct):
     refused: int = 0
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A feed entry: one frame of a topic, complete but for the time of its relay."""
 
     topic: str

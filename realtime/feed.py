@@ -157,7 +157,8 @@ def framed(drafts: Sequence[Draft], places: Mapping[str, tuple[str, int]], now: 
     following = {topic: count(first) for topic, (_, first) in places.items()}
     texts: dict[int, str] = {}
     entries = []
-    for topic, news, received in drafts:
+    for draft in drafts:
+        topic, news, received = draft.topic, draft.news, draft.received
         offset = next(following[topic])
         text = texts.get(id(news)) or texts.setdefault(id(news), _text(news))
         body = f'{heads[topic]}{offset},{text}"received":{received},"recorded":{now}}}}}'

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from dashboard import access
 from dashboard.models import Change, Field, Membership, Refused, User
@@ -107,7 +108,7 @@ def test_each_copy_has_an_entry_although_the_fact_is_recorded_once(fleet):
 
 def shared(one, *people):
     """One event as it came to these people: their copies share its fact, as those of a batch do."""
-    return [one._replace(user_id=user.pk) for user in people]
+    return [replace(one, user_id=user.pk) for user in people]
 
 
 def test_what_an_event_came_to_is_told_to_all_its_hearers_until_the_entity_changes_again(fleet):
@@ -127,7 +128,7 @@ def test_each_hearer_of_a_doubtful_event_asks_the_snapshot(fleet):
 
 def test_of_an_event_without_a_time_each_copy_counts_from_its_own_receipt(fleet):
     off = presence(fleet.viewer, False, None, received=LATER)
-    batch = [off, presence(fleet.viewer, True, None, received=LATER + 1), off._replace(received=LATER + 2)]
+    batch = [off, presence(fleet.viewer, True, None, received=LATER + 1), replace(off, received=LATER + 2)]
     drafts = FieldRecorder(asks=False).record(batch, LATER + 2).drafts
     assert [facts(draft)["online"] for draft in drafts] == [False, True, False]
 
@@ -260,7 +261,7 @@ def test_a_revoked_token_ends_the_sign_in_sessions_of_its_user_alone(fleet):
 def test_a_colleagues_revoked_token_that_a_subscription_to_the_organization_tells_of_signs_nobody_out(fleet):
     before = dict(User.objects.values_list("username", "session_epoch"))
     told = [
-        copy(user, "tokenRevoked", userId="sub-viewer")._replace(source="graphql")
+        replace(copy(user, "tokenRevoked", userId="sub-viewer"), source="graphql")
         for user in (fleet.owner, fleet.viewer)
     ]
     recording = RECORDER.record(told, LATER)
@@ -321,10 +322,10 @@ def test_a_snapshot_of_a_clock_far_ahead_counts_as_of_now(fleet):
 @pytest.mark.feature("S4.8")
 @pytest.mark.parametrize(("asked", "expected"), [(LATER - SECOND, False), (LATER + SECOND, True)])
 def test_an_event_without_a_time_stays_if_it_came_after_the_snapshot_was_asked_for(fleet, asked, expected):
-    wide = presence(fleet.viewer, False, None, received=LATER)._replace(source="graphql")
+    wide = replace(presence(fleet.viewer, False, None, received=LATER), source="graphql")
     RECORDER.record([wide], LATER)
     told = snapshot(fleet.viewer, LATER - 2 * SECOND, [AURORA], [device(1, online=True)])
-    RECORDER.reconcile(fleet.viewer.pk, msgspec.structs.replace(told, asked=asked), LATER, LATER)
+    RECORDER.reconcile(fleet.viewer.pk, replace(told, asked=asked), LATER, LATER)
     assert value(CAM, "online") is expected
 
 
