@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -45,6 +46,15 @@ def runs(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def query(database, statement, *parameters):
+    """Read what is kept, without a process of its own for it: those who wait for something ask often."""
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10) as connection:
+        connection.row_factory = sqlite3.Row
+        rows = connection.execute(statement, parameters).fetchall()
+    connection.close()
+    return rows
 
 
 class DemoProcess:
@@ -104,6 +114,9 @@ class DemoProcess:
     @property
     def parts(self):
         return self.record["parts"]
+
+    def query(self, statement, *parameters):
+        return query(self.state_dir / "db.sqlite3", statement, *parameters)
 
     def interrupt(self):
         """Press Ctrl-C and return the exit status."""

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,7 +18,7 @@ from project.state import socket_path
 from realtime import tether
 from realtime.demo import Demo, DemoOptions
 from realtime.emulator.clock import EPOCH
-from tests.demo import HURRIED, ROOT, free_port, sign_in, until
+from tests.demo import HURRIED, ROOT, free_port, query, sign_in, until
 
 PARTS = ("valkey", "emulator", "worker", "web")
 WITHIN = 30_000_000
@@ -189,11 +188,7 @@ class Stack:
     # ── What is kept ─────────────────────────────────────────────────────────────────────────────────────────
 
     def query(self, statement, *parameters):
-        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10) as connection:
-            connection.row_factory = sqlite3.Row
-            rows = connection.execute(statement, parameters).fetchall()
-        connection.close()
-        return rows
+        return query(self.database, statement, *parameters)
 
     def open_gaps(self, sub=None):
         rows = self.query(
