@@ -42,9 +42,15 @@ def test_one_socket_serves_everybody_and_nothing_is_lost(stack, people, assert_n
 
 
 def test_nobody_hears_of_what_is_not_theirs(stack, people):
+    """What the rival sees next is the sign that whatever came before it went by."""
     with stack.at_rest():
-        stack.operate("set", key=CAMERA, fields={"recording": not people.viewer.value(CAMERA, "recording")})
-        until(lambda: people.viewer.value(CAMERA, "recording") == people.owner.value(CAMERA, "recording"), "the change")
+        wanted = not people.viewer.value(CAMERA, "recording")
+        stack.operate("set", key=CAMERA, fields={"recording": wanted})
+        until(lambda: people.viewer.value(CAMERA, "recording") is wanted, "the change")
+        theirs = next(key for key in people.rival.values() if key.startswith("device/org-borealis/"))
+        online = not people.rival.value(theirs, "online")
+        stack.operate("set", key=theirs, fields={"online": online})
+        until(lambda: people.rival.value(theirs, "online") is online, "what the rival may see")
         assert not [key for key in people.rival.values() if "org-aurora" in key]
 
 

@@ -6,6 +6,7 @@ from unittest.mock import Mock, call
 import pytest
 
 from realtime import roster
+from realtime.gates import Gate
 from realtime.roster import ASK_AGAIN_AFTER, FORGET_AFTER, Roster
 from realtime.upstream.states import State
 from realtime.wanted import Wanted
@@ -116,3 +117,63 @@ async def test_what_rests_and_is_not_watched_for_long_is_let_go(made, monkeypatc
     monkeypatch.setattr(roster.time, "monotonic", lambda: FORGET_AFTER + 1.0)
     await links.forget()
     assert bool(links.keepers) is (state is State.OPEN)
+
+
+# ── Where all links share a connection ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def sharing(made):
+    """A roster whose links share a service link, with one of them open; the service link is a mock."""
+    links, clock = made(shared="key")
+    snapshot = SimpleNamespace(state=State.OPEN, waiting_for=frozenset(), since=clock.monotonic())
+    service = Mock(manager=Mock(snapshot=snapshot))
+    service.manager.name = "service link"
+    links.use(SimpleNamespace(clock=clock, service=service))
+    links.keepers[1] = kept = Kept(clock, State.OPEN)
+    kept.state, kept.user_id, kept.manager = State.OPEN, 7, Mock(snapshot=kept.manager.snapshot)
+    return SimpleNamespace(links=links, clock=clock, service=service, kept=kept)
+
+
+@pytest.mark.feature("S4.4")
+def test_gates_are_told_to_the_connection_that_is_shared_also_to_a_new_one(sharing):
+    sharing.links.follow_gates({"maintenance": Gate("AppSync is being moved")})
+    sharing.service.manager.shut_gate.assert_called_once_with("maintenance", "AppSync is being moved")
+    sharing.kept.manager.shut_gate.assert_not_called()
+    another = Mock()
+    sharing.links.use(SimpleNamespace(clock=sharing.clock, service=another))
+    another.manager.shut_gate.assert_called_once_with("maintenance", "AppSync is being moved")
+
+
+@pytest.mark.feature("S4.4")
+@pytest.mark.parametrize(("state", "wanted"), [(State.OPEN, True), (State.WAITING, True), (State.SUSPENDED, False)])
+def test_it_is_wanted_while_any_link_is(sharing, state, wanted):
+    sharing.kept.state = state
+    sharing.links.follow_service()
+    sharing.service.follow.assert_called_once_with(wanted)
+
+
+@pytest.mark.feature("S4.4")
+def test_wishes_for_the_socket_reach_the_one_there_is(sharing):
+    row = Wanted(1, 7, "sub-1", True, False, 0, 0, 0, 0, 0, 0, 0, "", True)
+    sharing.links.follow(row)
+    sharing.links.follow(row._replace(rotate=1, revision=1))
+    sharing.service.manager.rotate.assert_called_once_with("asked for by an operator")
+    sharing.kept.manager.rotate.assert_not_called()
+    sharing.links.follow(row._replace(rotate=1, reconnect=1, revision=2))
+    sharing.service.reconnect.assert_called_once_with()
+    sharing.kept.manager.connect_now.assert_called_once_with()
+
+
+@pytest.mark.feature("S4.4")
+async def test_its_refused_credentials_are_tried_again_after_a_while(sharing):
+    sharing.service.manager.snapshot.waiting_for = frozenset({"auth"})
+    await sharing.clock.advance(ASK_AGAIN_AFTER)
+    sharing.links.ask_again()
+    sharing.service.manager.auth_changed.assert_called_once_with("service link")
+
+
+@pytest.mark.feature("S4.4")
+async def test_a_link_that_is_let_go_shares_no_longer(sharing):
+    await sharing.links.let_go([1], "nobody is watching")
+    sharing.service.dismiss.assert_called_once_with(7)
