@@ -70,14 +70,17 @@ def assert_taken_over(stack, victim, links, began):
     assert {stack.link(link)["worker"] for link in links}.isdisjoint({victim, ""})
 
 
-def assert_one_window_each(stack, links, since, cause):
-    """The ledger has each link's downtime, closed, and no window of any other link."""
+def assert_one_window_each(stack, links, since, cause, down=None):
+    """The ledger has each link's downtime since then, closed, and no window of any other link.
+
+    Each began before the link was ``down``, which is at once if it is not said.
+    """
     for subject in [f"sub-{name}" for name in SUBJECTS]:
         gaps = stack.gaps(subject, since)
         wanted = [cause] if subject in links else []
         assert [gap["cause"] for gap in gaps] == wanted, subject
         assert all(gap["outcome"] in ("repaired", "nothing-missed") for gap in gaps)
-        assert all(gap["started_at"] < since for gap in gaps)
+        assert all(gap["started_at"] < (down or since) for gap in gaps)
 
 
 def test_the_links_of_a_killed_worker_are_live_again_with_the_others(stack, pages, victim, assert_nothing_lost):
@@ -132,10 +135,11 @@ def test_a_worker_that_stops_hands_its_links_over_and_one_that_comes_gets_its_sh
     fourth = next(name for name in NAMES if name not in three and name in stack.due((*three[1:], name)).values())
     since = now_us()
     stack.start_worker(fourth)
+    until(lambda: stack.links_of(fourth), "the hand-over", 30)
+    down = now_us()
     stack.wait_shared((*three[1:], fourth))
     moved = stack.links_of(fourth)
-    assert moved
-    assert_one_window_each(stack, moved, since, "handed over to another worker")
+    assert_one_window_each(stack, moved, since, "handed over to another worker", down)
     assert_nothing_lost(**pages)
     stack.workers[fourth].stop()
 
