@@ -12,10 +12,14 @@ class ServiceStack(Stack):
     def __init__(self, folder, **extra):
         shared = {"APPSYNC_AUTH": "api-key", "APPSYNC_API_KEY": DEFAULT_API_KEY, "SNAPSHOT_TOKEN": TOKEN}
         super().__init__(folder, emulator=("--snapshot-token", TOKEN), **shared, **extra)
+        self._snapshots("http://127.0.0.1:9/snapshot")
 
     def start_emulator(self):
         super().start_emulator()
-        self._extra["SNAPSHOT_URL"] = f"{self.urls['snapshot_url']}?userId={{userId}}"
+        self._snapshots(self.urls["snapshot_url"])
+
+    def _snapshots(self, url):
+        self._extra["SNAPSHOT_URL"] = f"{url}?userId={{userId}}"
 
     def restart_worker(self, token):
         self._extra["SNAPSHOT_TOKEN"] = token
