@@ -29,6 +29,7 @@ from realtime.clock import now_us
 from realtime.copies import Copies, marked
 from realtime.database import DatabaseThread
 from realtime.decoding import OfNoFeed, Undecodable
+from realtime.doubts import EVERYBODY, Doubts, Sample, Unseen
 from realtime.notes import ServiceState, Unreadable
 from realtime.product import Audience, Recorder
 from realtime.upstream.clock import Clock, Handle, sleep
@@ -69,17 +70,6 @@ TELL_EVERY = 10.0
 DOUBT_EVERY = 10.0
 """Seconds between two repairs because of what was not handed on: a backend that drifted would ask for them all day."""
 
-SAMPLES = 5
-"""Payloads kept for each of those."""
-
-UNREADABLE, UNKNOWN = "undecodable payload", "an entity not known before"
-
-ASK_AFTER = (0.0, 60.0, 3 * 3600.0)
-"""Seconds after which it is asked about an entity that nobody sees, the last again and again: the snapshot may come a
-little later than the event, and what is not to be seen is compared as often all the same."""
-
-MOST_ASKED = 200_000
-
 REFUSED_REST = 300.0
 """Seconds after which a wildcard that was refused is tried again: no sign-in of anybody would change that."""
 
@@ -89,34 +79,6 @@ MOST_KINDS = 20
 MOST_LETTERS = 60
 
 RESTING = frozenset({State.SUSPENDED, State.STOPPED, State.FAILED})
-
-EVERYBODY = ""
-"""Stands for the organisation of what does not say whose it is."""
-
-
-class Asked(NamedTuple):
-    """How often it was asked about an entity that nobody sees, and when last (monotonic seconds)."""
-
-    times: int
-    at: float
-
-
-class Doubts:
-    """What was heard and not handed on, until whom it may have concerned is told to repair.
-
-    ``heard`` and ``since`` are when the first of it came, in monotonic seconds and in microseconds.
-    """
-
-    def __init__(self, heard: float, since: int) -> None:
-        self.heard = heard
-        self.since = since
-        self.organizations: set[str] = set()
-        self.people: set[int] = set()
-        self.samples: list[Unreadable] = []
-
-    @property
-    def cause(self) -> str:
-        return UNREADABLE if self.organizations else UNKNOWN
 
 
 class News(NamedTuple):
@@ -176,7 +138,7 @@ class ServiceLink:
         self._settling: Doubts | None = None
         self._doubts_due = clock.monotonic()
         self._alarm: Handle | None = None
-        self._asked: dict[str, Asked] = {}
+        self._unseen = Unseen()
         self._counts = dict.fromkeys(("received", "copies", "handed_on", "unread"), 0)
         self._of_no_feed: Counter[str] = Counter()
         self._told: dict[str, Any] = {}
@@ -426,22 +388,14 @@ class ServiceLink:
         metrics.SERVICE_EVENTS.labels("unreadable").inc()
         self._counts["unread"] += 1
         at = now_us()
-        doubts = self._doubting(now, at)
-        doubts.organizations.add(decoding.organization_in(payload) or EVERYBODY)
-        if len(doubts.samples) < SAMPLES:
-            doubts.samples.append(Unreadable(None, None, GATE, at, error, payload))
+        self._doubting(now, at).unreadable(decoding.organization_in(payload), Sample(at, error, payload))
 
     def _doubt_unknown(self, audience: Audience, first: News) -> None:
         """Of an entity that nobody sees the members of its organisation ask: it may have come just now."""
         now = self._clock.monotonic()
         for key, members in audience.strange.items():
-            times, at = self._asked.get(key, Asked(0, now))
-            if now - at >= ASK_AFTER[min(times, len(ASK_AFTER) - 1)]:
-                self._asked.pop(key, None)
-                self._asked[key] = Asked(times + 1, now)
-                self._doubting(first.heard, first.received).people.update(members)
-        while len(self._asked) > MOST_ASKED:
-            del self._asked[next(iter(self._asked))]
+            if self._unseen.is_due(key, now):
+                self._doubting(first.heard, first.received).unknown(members)
 
     def _doubting(self, heard: float, since: int) -> Doubts:
         if self._doubts is None:
@@ -474,4 +428,4 @@ class ServiceLink:
     def _keep_samples(self, *doubted: Doubts | None) -> None:
         for sample in chain.from_iterable(doubts.samples for doubts in doubted if doubts is not None):
             logger.error("service link: can't read an event: %s", sample.error)
-            self._bridge.note(sample)
+            self._bridge.note(Unreadable(None, None, GATE, sample.at, sample.error, sample.payload))

@@ -126,11 +126,14 @@ RULES = (
         ("django",),
     ),
     Rule("realtime.copies", never=(*IO, *CLOCKS)),
+    Rule("realtime.doubts", never=(*IO, *CLOCKS)),
     Rule(
         "realtime.service_link",
         (
             *UPSTREAM,
-            *engine("bridge", "clock", "copies", "database", "decoding", "feeds", "metrics", "notes", "product"),
+            *engine(
+                "bridge", "clock", "copies", "database", "decoding", "doubts", "feeds", "metrics", "notes", "product"
+            ),
         ),
         ("django",),
     ),

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from django.db import DataError, InterfaceError, OperationalError
 
-from realtime import service_link
+from realtime import doubts, service_link
 from realtime.appsync.auth import ApiKey
 from realtime.appsync.endpoint import derive
 from realtime.clock import now_us
@@ -528,7 +528,7 @@ async def test_a_backend_that_drifted_costs_a_repair_now_and_then_and_hides_noth
     await site.clock.advance(DOUBT_EVERY)
     assert 4 <= len(site.hearers[1].doubts) <= 6
     kept = [note for note in site.notes if isinstance(note, Unreadable)]
-    assert len(kept) <= service_link.SAMPLES * len(site.hearers[1].doubts)
+    assert len(kept) <= doubts.SAMPLES * len(site.hearers[1].doubts)
     site.link.prove()
     assert site.told()["unread"] == 40
 
