@@ -62,7 +62,7 @@ class TokenIssuer:
         """
         form = self._form("password", username=username, password=password, scope="openid offline_access")
         try:
-            return _tokens(httpx.post(self.url, data=form, timeout=TIMEOUT, trust_env=False))
+            return _tokens(httpx.post(self.url, data=form, timeout=TIMEOUT, trust_env=False, verify=_tls()))
         except httpx.HTTPError as error:
             raise _unreachable(error) from None
 

@@ -2,12 +2,11 @@
 
 import shutil
 
-import httpx
 import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.browser.steps import CAMERA
-from tests.demo import PASSWORD
+from tests.demo import LOCAL, PASSWORD
 
 DESKTOP, PHONE = (1440, 900), (390, 844)
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -84,7 +83,7 @@ def world(demo):
     """Change the world behind the emulator, as the devices would."""
 
     def change(**operation):
-        answer = httpx.post(f"{demo.record['control_url']}/world", json=operation)
+        answer = LOCAL.post(f"{demo.record['control_url']}/world", json=operation)
         assert answer.is_success, answer.text
 
     return change
@@ -105,8 +104,8 @@ def fault(demo):
     address = f"{demo.record['control_url']}/faults"
 
     def begin(**fault):
-        httpx.post(address, json=fault).raise_for_status()
+        LOCAL.post(address, json=fault).raise_for_status()
 
-    begin.clear = lambda: httpx.delete(address).raise_for_status()
+    begin.clear = lambda: LOCAL.delete(address).raise_for_status()
     yield begin
     begin.clear()

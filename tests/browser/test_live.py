@@ -2,13 +2,12 @@
 
 import re
 
-import httpx
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import PHONE
 from tests.browser.steps import CAMERA, SOON, assert_not_reloaded, field, live, marked, pill
-from tests.demo import PASSWORD
+from tests.demo import LOCAL, PASSWORD
 
 pytestmark = pytest.mark.browser
 
@@ -164,7 +163,7 @@ def test_whose_token_is_revoked_is_signed_out(open_page, demo, still):
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     live(page)
-    httpx.post(f"{demo.record['control_url']}/revoke", json={"sub": "sub-rival", "reason": "laptop lost"})
+    LOCAL.post(f"{demo.record['control_url']}/revoke", json={"sub": "sub-rival", "reason": "laptop lost"})
     expect(page.locator("main").get_by_role("alert")).to_contain_text("Sign in", timeout=SOON)
     page.goto("/devices/")
     assert page.get_by_role("heading", name="Sign in").is_visible()

@@ -194,7 +194,9 @@ class LiveBrowser(threading.Thread):
 
     def _over_sse(self):
         with (
-            httpx.Client(base_url=self.client.base_url, cookies=self.client.cookies, timeout=30) as client,
+            httpx.Client(
+                base_url=self.client.base_url, cookies=self.client.cookies, timeout=30, verify=False
+            ) as client,
             client.stream("GET", "/live/sse/", params={"cursor": self.store.cursor}) as answer,
         ):
             if answer.status_code in (401, 403):

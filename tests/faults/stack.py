@@ -18,7 +18,7 @@ from project.state import socket_path
 from realtime import tether
 from realtime.demo import Demo, DemoOptions
 from realtime.emulator.clock import EPOCH
-from tests.demo import HURRIED, ROOT, free_port, query, sign_in, until
+from tests.demo import HURRIED, LOCAL, ROOT, free_port, query, sign_in, until
 
 PARTS = ("valkey", "emulator", "worker", "web")
 WITHIN = 30_000_000
@@ -148,7 +148,7 @@ class Stack:
 
     def web_is_ready(self):
         try:
-            return httpx.get(f"{self.address}/readyz").status_code == 200
+            return LOCAL.get(f"{self.address}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -159,7 +159,7 @@ class Stack:
 
     def control(self, what, body=None, method=None):
         method = method or ("GET" if body is None else "POST")
-        answer = httpx.request(method, f"{self.control_url}/{what}", json=body, timeout=10)
+        answer = LOCAL.request(method, f"{self.control_url}/{what}", json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()
 

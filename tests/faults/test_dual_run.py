@@ -3,12 +3,11 @@
 import json
 import time
 
-import httpx
 import pytest
 
 from realtime.clock import now_us
 from realtime.comparing import MARGIN
-from tests.demo import PASSWORD, until
+from tests.demo import LOCAL, PASSWORD, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.feature("B6"), pytest.mark.feature("S4.8")]
 
@@ -94,10 +93,10 @@ def mutate(stack, device, **fields):
     """Tell over GraphQL alone, as a backend does that forgets the other dialect."""
     addresses = next(json.loads(line) for line in stack.emulator.said().splitlines() if "graphql_url" in line)
     grant = {"grant_type": "password", "username": "owner", "password": PASSWORD}
-    token = httpx.post(addresses["token_url"], data=grant).json()["id_token"]
+    token = LOCAL.post(addresses["token_url"], data=grant).json()["id_token"]
     query = "mutation M($input: DeviceStateInput!) { publishDeviceState(input: $input) { orgId deviceId online } }"
     asked = {"query": query, "variables": {"input": {"orgId": "org-aurora", "deviceId": device, **fields}}}
-    answer = httpx.post(addresses["graphql_url"], json=asked, headers={"Authorization": token})
+    answer = LOCAL.post(addresses["graphql_url"], json=asked, headers={"Authorization": token})
     assert "errors" not in answer.json(), answer.text
 
 

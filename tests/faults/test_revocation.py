@@ -2,10 +2,9 @@
 
 import time
 
-import httpx
 import pytest
 
-from tests.demo import until
+from tests.demo import LOCAL, until
 from tests.faults.browser import LiveBrowser
 
 pytestmark = [pytest.mark.faults, pytest.mark.feature("S4.14")]
@@ -56,7 +55,7 @@ print(DatabaseVault.read(User.objects.get(username="viewer").pk).refresh_token)
 def test_a_sign_in_that_the_issuer_ended_in_silence_costs_no_connection(stack, viewer, open_page, assert_nothing_lost):
     drops = stack.link("sub-viewer")["drops"]
     ended = {"token": stack.run_manage("shell", "-v", "0", "-c", REFRESH_TOKEN).strip()}
-    assert httpx.post(stack.urls["revoke_url"], data=ended).is_success
+    assert LOCAL.post(stack.urls["revoke_url"], data=ended).is_success
     stack.run_manage("links", "rotate", "viewer")
     until(lambda: "the issuer refuses a token" in stack.link("sub-viewer")["reason"], "the reason", 15)
     before = viewer.store.new

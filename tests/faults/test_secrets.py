@@ -7,11 +7,10 @@ from base64 import b64encode, urlsafe_b64encode
 from contextlib import ExitStack
 from types import SimpleNamespace
 
-import httpx
 import pytest
 from redis import Redis
 
-from tests.demo import ROOT, until
+from tests.demo import LOCAL, ROOT, until
 from tests.faults.browser import LiveBrowser
 from tests.faults.canaries import PLANTED, SETTINGS, found_in, tokens
 from tests.faults.stack import Stack, _inherited
@@ -188,7 +187,7 @@ def pages(who, client, addresses):
 
 def metrics(stack):
     authorization = {"Authorization": f"Bearer {PLANTED['the metrics token']}"}
-    answer = httpx.get(f"{stack.address}/metrics", headers=authorization)
+    answer = LOCAL.get(f"{stack.address}/metrics", headers=authorization)
     assert answer.status_code == 200
     return answer.content
 

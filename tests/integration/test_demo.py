@@ -8,7 +8,7 @@ import sys
 import httpx
 import pytest
 
-from tests.demo import DemoProcess, runs, until
+from tests.demo import LOCAL, DemoProcess, runs, until
 
 pytestmark = pytest.mark.faults
 LIVE_DEADLINE = 30
@@ -31,8 +31,8 @@ def test_is_ready_says_where_and_for_whom_and_ends_without_a_trace(fresh):
     fresh.start_and_wait()
     for promised in (fresh.address, "viewer", "owner", "operator", "rival", "fleetlight"):
         assert promised in fresh.said()
-    assert httpx.get(f"{fresh.address}/readyz").status_code == 200
-    assert httpx.get(f"{fresh.record['worker_url']}readyz").status_code == 200
+    assert LOCAL.get(f"{fresh.address}/readyz").status_code == 200
+    assert LOCAL.get(f"{fresh.record['worker_url']}readyz").status_code == 200
     pids = [*fresh.parts.values(), fresh.pid]
 
     assert fresh.interrupt() == 0
@@ -128,7 +128,7 @@ def test_ctrl_c_during_the_start_leaves_nothing(fresh, moment):
 
 def _ready(demo):
     try:
-        answers = [httpx.get(f"{demo.address}/readyz"), httpx.get(f"{demo.record['worker_url']}readyz")]
+        answers = [LOCAL.get(f"{demo.address}/readyz"), LOCAL.get(f"{demo.record['worker_url']}readyz")]
     except httpx.TransportError:
         return False
     return all(answer.status_code == 200 for answer in answers)

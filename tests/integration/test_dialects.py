@@ -5,10 +5,9 @@ import subprocess
 import sys
 from functools import partial
 
-import httpx
 import pytest
 
-from tests.demo import ROOT, until
+from tests.demo import LOCAL, ROOT, until
 
 pytestmark = pytest.mark.faults
 
@@ -36,12 +35,12 @@ def manage(demo, *arguments):
 
 
 def world(demo, **wish):
-    assert httpx.post(f"{demo.record['control_url']}/world", json=wish).is_success
+    assert LOCAL.post(f"{demo.record['control_url']}/world", json=wish).is_success
 
 
 def truth(demo, username):
     """What the source says that this person sees of devices."""
-    view = httpx.get(f"{demo.record['control_url']}/world").json()["users"][f"sub-{username}"]
+    view = LOCAL.get(f"{demo.record['control_url']}/world").json()["users"][f"sub-{username}"]
     return {f"device/{d['orgId']}/{d['deviceId']}": (d["online"], d["recording"]) for d in view["devices"]}
 
 

@@ -9,7 +9,7 @@ import sys
 import httpx
 import pytest
 
-from tests.demo import ROOT, free_port, until
+from tests.demo import LOCAL, ROOT, free_port, until
 
 FORWARDED = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
 
@@ -41,15 +41,15 @@ def serving(tmp_path):
 
 def answers(url):
     try:
-        return httpx.get(url)
+        return LOCAL.get(url)
     except httpx.TransportError:
         return None
 
 
 def test_starts_without_its_stores_and_says_what_is_away(serving):
     address = serving()
-    assert httpx.get(f"{address}/healthz").status_code == 200
-    answer = httpx.get(f"{address}/readyz")
+    assert LOCAL.get(f"{address}/healthz").status_code == 200
+    answer = LOCAL.get(f"{address}/readyz")
     assert answer.status_code == 503
     assert list(answer.json()["problems"]) == ["database", "valkey"]  # the database has no tables yet
 
@@ -57,30 +57,30 @@ def test_starts_without_its_stores_and_says_what_is_away(serving):
 def test_a_probe_needs_no_allowed_host_and_a_page_does(serving):
     address = serving()
     stranger = {"Host": "203.0.113.5"}
-    assert httpx.get(f"{address}/healthz", headers=stranger).status_code == 200
-    assert httpx.get(f"{address}/accounts/login/", headers=stranger).status_code == 400
+    assert LOCAL.get(f"{address}/healthz", headers=stranger).status_code == 200
+    assert LOCAL.get(f"{address}/accounts/login/", headers=stranger).status_code == 400
 
 
 @pytest.mark.parametrize(("trust", "location"), [("true", None), ("false", "https")])
 def test_a_proxy_is_believed_only_when_told_so(serving, trust, location):
     address = serving(TRUST_PROXY=trust, HTTPS="true")
-    answer = httpx.get(f"{address}/accounts/login/", headers=FORWARDED)
+    answer = LOCAL.get(f"{address}/accounts/login/", headers=FORWARDED)
     redirected = answer.headers.get("location", "").partition(":")[0] or None
     assert redirected == location
 
 
 def test_metrics_are_not_for_those_behind_the_proxy(serving):
     address = serving()
-    assert httpx.get(f"{address}/metrics").status_code == 200
-    assert httpx.get(f"{address}/metrics", headers=FORWARDED).status_code == 403
+    assert LOCAL.get(f"{address}/metrics").status_code == 200
+    assert LOCAL.get(f"{address}/metrics", headers=FORWARDED).status_code == 403
 
 
 def test_static_files_have_hashed_names_down_to_the_imports_of_modules(demo):
-    page = httpx.get(f"{demo.address}/accounts/login/").text
+    page = LOCAL.get(f"{demo.address}/accounts/login/").text
     paths = re.findall(r'(?:src|href)="(/static/[^"]+\.(?:js|css))"', page)
     assert paths
     for path in paths:
-        answer = httpx.get(f"{demo.address}{path}")
+        answer = LOCAL.get(f"{demo.address}{path}")
         assert answer.status_code == 200
         assert re.search(r"\.[0-9a-f]{12}\.(js|css)$", path)
         assert "immutable" in answer.headers["cache-control"]
@@ -89,7 +89,7 @@ def test_static_files_have_hashed_names_down_to_the_imports_of_modules(demo):
 
 
 def test_pages_are_sent_with_headers_that_protect_them(demo):
-    headers = httpx.get(f"{demo.address}/accounts/login/").headers
+    headers = LOCAL.get(f"{demo.address}/accounts/login/").headers
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["connect-src"] == "'self'"

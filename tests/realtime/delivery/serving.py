@@ -105,7 +105,7 @@ class Browser:
     @asynccontextmanager
     async def stream(self, cursor="", **headers):
         async with (
-            httpx.AsyncClient(timeout=DEADLINE, trust_env=False) as client,
+            httpx.AsyncClient(timeout=DEADLINE, trust_env=False, verify=False) as client,
             client.stream(
                 "GET", f"{self.url}/live/sse/", params={"cursor": cursor}, headers={**self.headers, **headers}
             ) as response,
@@ -113,7 +113,7 @@ class Browser:
             yield Stream(response)
 
     async def request(self, method, path, *, headers=None, **options):
-        async with httpx.AsyncClient(timeout=DEADLINE, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=DEADLINE, trust_env=False, verify=False) as client:
             return await client.request(method, self.url + path, headers={**self.headers, **(headers or {})}, **options)
 
     async def get(self, path, **headers):

@@ -3,8 +3,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
+
+from tests.demo import LOCAL
 
 ROOT = Path(__file__).parents[4]
 DEADLINE = 30
@@ -32,6 +33,6 @@ def appsync():
 @pytest.fixture
 def token(appsync):
     def give(sub):
-        return httpx.post(appsync["token_url"], json={"sub": sub}).json()["id_token"]
+        return LOCAL.post(appsync["token_url"], json={"sub": sub}).json()["id_token"]
 
     return give

@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from realtime.emulator.options import DEFAULT_API_KEY
+from tests.demo import LOCAL
 
 ROOT = Path(__file__).parents[4]
 DEADLINE = 20
@@ -44,7 +45,7 @@ def outcome(*options):
 
 
 def devices(urls):
-    world = httpx.get(f"{urls['control_url']}/world").json()
+    world = LOCAL.get(f"{urls['control_url']}/world").json()
     return world["users"]["sub-owner"]["devices"]
 
 
@@ -52,7 +53,7 @@ def test_one_line_tells_all_addresses_and_a_signal_ends_it_cleanly(run):
     process, urls = run("--fleet", "6")
     names = ("events_url", "events_realtime_url", "graphql_url", "graphql_realtime_url", "token_url", "control_url")
     assert set(names) <= urls.keys()
-    assert httpx.post(urls["token_url"], json={"sub": "sub-viewer"}).status_code == 200
+    assert LOCAL.post(urls["token_url"], json={"sub": "sub-viewer"}).status_code == 200
     process.send_signal(signal.SIGTERM)
     rest, errors = process.communicate(timeout=DEADLINE)
     assert (process.returncode, rest, errors) == (0, "", "")
@@ -62,7 +63,7 @@ def test_a_killed_one_goes_on_from_everything_it_had_told(run, tmp_path):
     options = ("--fleet", "6", "--rate", "200", "--state", str(tmp_path / "state"))
     process, urls = run(*options)
     with contextlib.suppress(httpx.TransportError):
-        while httpx.get(f"{urls['control_url']}/stats").json()["published"] < 100:
+        while LOCAL.get(f"{urls['control_url']}/stats").json()["published"] < 100:
             pass
     before = devices(urls)
     process.kill()
@@ -107,15 +108,15 @@ def test_bad_use_is_an_error_of_its_own(options):
 def test_the_modes_of_an_operation_can_be_chosen(run):
     _, urls = run("--auth-mode", "publish=iam,lambda", "--lambda-token", "open sesame", "--fleet", "1")
     body = {"channel": "/default/a", "events": ["1"]}
-    assert httpx.post(urls["events_url"], json=body, headers={"x-api-key": DEFAULT_API_KEY}).status_code == 401
-    assert httpx.post(urls["events_url"], json=body, headers={"authorization": "open sesame"}).status_code == 200
+    assert LOCAL.post(urls["events_url"], json=body, headers={"x-api-key": DEFAULT_API_KEY}).status_code == 401
+    assert LOCAL.post(urls["events_url"], json=body, headers={"authorization": "open sesame"}).status_code == 200
 
 
 @pytest.mark.feature("S0.7")
 def test_c13_a_day_can_pass_in_seconds(run):
     """Sockets end, tokens expire and keep-alives come at the pace of that day."""
     _, urls = run("--day", "0.8", "--token-ttl", "7", "--fleet", "1")
-    assert httpx.post(urls["token_url"], json={"sub": "sub-viewer"}).json()["expires_in"] == 7
+    assert LOCAL.post(urls["token_url"], json={"sub": "sub-viewer"}).json()["expires_in"] == 7
     frames = []
     headers = {"x-api-key": DEFAULT_API_KEY}
     with connect(urls["events_realtime_url"], subprotocols=["aws-appsync-event-ws"], additional_headers=headers) as ws:

@@ -4,8 +4,9 @@ import json
 import subprocess
 import sys
 
-import httpx
 import pytest
+
+from tests.demo import LOCAL
 
 from .conftest import ROOT, manage
 
@@ -30,7 +31,7 @@ def until(process, **wanted):
 
 def change(appsync, **fields):
     wish = {"op": "set", "key": "device/org-aurora/cam-001", "fields": fields}
-    assert httpx.post(f"{appsync['control_url']}/world", json=wish).is_success
+    assert LOCAL.post(f"{appsync['control_url']}/world", json=wish).is_success
 
 
 @pytest.mark.feature("S0.1")
@@ -66,7 +67,7 @@ def test_a_drop_is_told_as_a_gap_once_the_channel_is_live_again(appsync, token):
     with listening(appsync, f"{OWN}/*", "--token", token("sub-owner")) as process:
         until(process, type="state", state="open")
         fault = {"kind": "drop", "sub": "sub-owner"}
-        assert httpx.post(f"{appsync['control_url']}/faults", json=fault).is_success
+        assert LOCAL.post(f"{appsync['control_url']}/faults", json=fault).is_success
         rows = until(process, type="gap")
         assert "backoff" in [row.get("state") for row in rows]
         assert rows[-1]["channel"] == f"{OWN}/*"

@@ -1,9 +1,9 @@
 """Publishing from a shell, over both transports."""
 
-import httpx
 import pytest
 
 from realtime.emulator.options import DEFAULT_API_KEY
+from tests.demo import LOCAL
 
 from .conftest import manage
 
@@ -32,7 +32,7 @@ def test_what_the_service_refuses_is_said(appsync, over):
 @pytest.mark.parametrize("over", ["http", "ws"])
 def test_an_event_that_a_handler_refuses_does_not_hide_the_others(appsync, over):
     fault = {"kind": "reject-event", "index": 1, "message": "not that one", "count": 1}
-    httpx.post(f"{appsync['control_url']}/faults", json=fault).raise_for_status()
+    LOCAL.post(f"{appsync['control_url']}/faults", json=fault).raise_for_status()
     done = manage(
         *("publish", "/default/news", "1", "2", "3", "--over", over),
         *("--url", appsync["events_url"], "--api-key", DEFAULT_API_KEY, "--json"),
@@ -48,7 +48,7 @@ def test_an_event_that_a_handler_refuses_does_not_hide_the_others(appsync, over)
 @pytest.mark.parametrize("over", ["http", "ws"])
 def test_a_publish_that_is_throttled_once_is_made_again(appsync, over):
     fault = {"kind": "throttle", "operation": "publish", "count": 1}
-    httpx.post(f"{appsync['control_url']}/faults", json=fault).raise_for_status()
+    LOCAL.post(f"{appsync['control_url']}/faults", json=fault).raise_for_status()
     done = manage(
         *("publish", "/default/news", "1", "--over", over),
         *("--url", appsync["events_url"], "--api-key", DEFAULT_API_KEY),
