@@ -14,7 +14,7 @@ from tests.fakes import ManualClock, settle, tasks_but_mine
 
 pytestmark = pytest.mark.feature("S4.4")
 
-PATTERN = "/root/user/*"
+PATTERN = "/app/user/*"
 DAY = 86_400.0
 
 
@@ -92,7 +92,7 @@ async def test_it_can_be_replaced_and_is_open_all_the_while(opened):
 
 
 async def test_what_is_wanted_while_it_is_open_is_live_at_once(opened):
-    assert opened.connection.want({"archive/stateChanged": "/root/user/sub/archive/stateChanged"})
+    assert opened.connection.want({"archive/stateChanged": "/app/user/sub/archive/stateChanged"})
     assert opened.statuses() == {("archive/stateChanged", PATTERN, "live")}
     assert not opened.connection.want({"archive/stateChanged": "anything"})
 
