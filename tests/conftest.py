@@ -9,28 +9,28 @@ from django.conf import settings
 from tests.demo import DemoProcess
 from tests.valkey import ValkeyServer
 
-PRODUCTS = {"tests/browser": "demo", "tests/integration": "demo", "tests/faults": "stack"}
-"""Folders, and the running product that their tests share: they take longest, and mostly wait."""
+PRODUCTS = ("tests/browser", "tests/faults", "tests/integration")
+"""Folders whose tests run whole products, which take longest and can't do with much less than a machine."""
 
 
-def product_of(nodeid):
-    return PRODUCTS.get("/".join(nodeid.split("/")[:2]))
+def needs_product(nodeid):
+    return nodeid.startswith(PRODUCTS)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Begin with what takes longest."""
-    items.sort(key=lambda item: product_of(item.nodeid) is None)
+    items.sort(key=lambda item: not needs_product(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Where several processes share the tests, those of one product stay together, and those of one file."""
+    """Where several processes share the tests, one of them runs all products, and those of a file stay together."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return product_of(nodeid) or nodeid.partition("::")[0]
+            return "products" if needs_product(nodeid) else nodeid.partition("::")[0]
 
     return Scheduling(config, log)
 
