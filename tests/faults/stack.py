@@ -255,11 +255,15 @@ class Transcript(threading.Thread):
 
 
 def unaccounted(stack, subs):
-    """Return the published events of these people that have neither an entry nor lie in a window of the ledger."""
+    """Return the published events of these people that have neither an entry nor lie in a window of the ledger.
+
+    The account begins with the window that was opened first. A later one may begin before it: two seconds before the
+    last frame of a connection that heard nothing since it began.
+    """
     lost = []
     for sub in subs:
         link = stack.link(sub)
-        gaps = stack.query("SELECT * FROM realtime_gap WHERE link_id = ? ORDER BY started_at", link["id"])
+        gaps = stack.query("SELECT * FROM realtime_gap WHERE link_id = ? ORDER BY id", link["id"])
         entries = stack.query("SELECT key, body FROM realtime_feedentry WHERE topic_id = ?", f"user.{link['user_id']}")
         heard = Heard(entries)
         for record in list(stack.transcript.published.values()):
