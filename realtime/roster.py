@@ -11,8 +11,9 @@ from functools import partial
 from realtime import credentials
 from realtime.database import DatabaseThread
 from realtime.gates import Gate, Gatekeeper
-from realtime.keeper import Keeper, Parts
+from realtime.keeper import Keeper
 from realtime.models import bucket_of
+from realtime.parts import Parts
 from realtime.service_link import RESTING
 from realtime.shadow import Shadows
 from realtime.upstream.credentials import Credentials, UserCredentials

@@ -23,7 +23,8 @@ from realtime.config import UpstreamConfig
 from realtime.database import DatabaseThread
 from realtime.decoding import Undecodable
 from realtime.dualrun import Findings, Wish
-from realtime.keeper import Keeper, Parts
+from realtime.keeper import Keeper
+from realtime.parts import Parts
 from realtime.product import Recorder
 from realtime.upstream import endpoints
 from realtime.upstream.clock import Clock

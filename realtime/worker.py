@@ -27,8 +27,9 @@ from realtime.bridge import Bridge
 from realtime.clock import now_us
 from realtime.config import Config
 from realtime.database import DatabaseThread
-from realtime.keeper import Keeper, Parts
+from realtime.keeper import Keeper
 from realtime.leases import Fenced, Leases, Release
+from realtime.parts import Parts
 from realtime.product import Product
 from realtime.relay import Relay
 from realtime.roster import Roster
@@ -371,7 +372,7 @@ class Worker:
                 service.prove()
             through = self.bridge.recorded_through()
             for keeper in self.keepers.values():
-                keeper.reconcile()
+                keeper.repairs.reconcile()
                 if keeper.provable and (proof := keeper.proof(through)) is not None:
                     link_id, through, received = proof
                     unwritten[link_id] = link_id, through, received + unwritten.get(link_id, (0, 0, 0))[2]

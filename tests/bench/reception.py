@@ -45,7 +45,8 @@ async def ours(port: int, connections: int, count: int, people: dict[str, tuple[
     from realtime.bridge import Bridge, RawCopy
     from realtime.clock import now_us
     from realtime.database import DatabaseThread
-    from realtime.keeper import Keeper, Parts
+    from realtime.keeper import Keeper
+    from realtime.parts import Parts
     from realtime.relay import Relay
     from realtime.upstream.clock import SystemClock
     from realtime.upstream.credentials import StaticCredentials

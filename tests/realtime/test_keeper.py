@@ -14,11 +14,12 @@ from django.db.models import F
 
 from dashboard.models import Field
 from dashboard.recording import FieldRecorder
-from realtime import gaps, keeper
+from realtime import gaps, repairs
 from realtime.appsync.auth import ApiKey
 from realtime.bridge import Bridge, now_us
-from realtime.keeper import Keeper, Parts
+from realtime.keeper import Keeper
 from realtime.models import Gap, Link, Transition
+from realtime.parts import Parts
 from realtime.snapshot import Snapshot, SnapshotUnavailable
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.credentials import StaticCredentials, TokenUnavailable
@@ -167,7 +168,7 @@ async def upstream(link, database):
     made = Upstream(link, bridge, database, Provider())
     asked["keeper"] = made.keeper
     yield made
-    await made.keeper._end_repair()
+    await made.keeper.repairs.end()
     task.cancel()
     await asyncio.wait([task])
 
@@ -207,7 +208,7 @@ async def test_what_is_doubted_while_the_second_snapshot_is_under_way_is_not_clo
 async def test_what_is_doubted_while_its_windows_are_noted_is_not_closed_by_it_either(upstream, monkeypatch):
     await upstream.open()
     provider, before = upstream.provider, upstream.provider.asked
-    closable, doubts = upstream.keeper._closable, [now_us()]
+    closable, doubts = upstream.keeper.repairs._closable, [now_us()]
 
     async def doubted_meanwhile():
         closes = await closable()
@@ -215,7 +216,7 @@ async def test_what_is_doubted_while_its_windows_are_noted_is_not_closed_by_it_e
             upstream.keeper.doubt("an entity not known before", doubts.pop())
         return closes
 
-    monkeypatch.setattr(upstream.keeper, "_closable", doubted_meanwhile)
+    monkeypatch.setattr(upstream.keeper.repairs, "_closable", doubted_meanwhile)
     upstream.keeper.compare()
     await upstream.until("nothing-missed")
     assert provider.asked == before + 4
@@ -240,7 +241,7 @@ async def test_who_turns_out_to_see_more_at_the_end_of_a_repair_is_compared_once
     provider.before_answer = reveal
     upstream.keeper.compare()
     async with asyncio.timeout(DEADLINE):
-        await upstream.keeper._repair
+        await upstream.keeper.repairs._task
     assert provider.asked == before + 4
 
 
@@ -288,7 +289,7 @@ async def test_a_loss_during_the_repair_keeps_the_window_open(upstream):
 
 
 async def test_a_snapshot_that_is_away_is_asked_until_it_comes(upstream, monkeypatch):
-    monkeypatch.setattr(keeper, "SNAPSHOT_RETRY", FullJitter(base=0.001, cap=0.001))
+    monkeypatch.setattr(repairs, "SNAPSHOT_RETRY", FullJitter(base=0.001, cap=0.001))
     upstream.provider.failures = [SnapshotUnavailable("down")] * 3
     await upstream.open()
     assert upstream.provider.asked == 3 + 2
@@ -305,7 +306,7 @@ async def test_a_snapshot_that_is_away_is_asked_until_it_comes(upstream, monkeyp
 async def test_a_token_is_forced_to_be_new_for_a_snapshot_once_and_only_if_it_was_refused(
     upstream, monkeypatch, unauthorized, refreshes
 ):
-    monkeypatch.setattr(keeper, "SNAPSHOT_RETRY", FullJitter(base=0.001, cap=0.001))
+    monkeypatch.setattr(repairs, "SNAPSHOT_RETRY", FullJitter(base=0.001, cap=0.001))
     upstream.provider.failures = [SnapshotUnavailable("no", unauthorized=refused) for refused in unauthorized]
     credentials = upstream.keeper._credentials = FakeCredentials()
     await upstream.open()
@@ -313,7 +314,7 @@ async def test_a_token_is_forced_to_be_new_for_a_snapshot_once_and_only_if_it_wa
 
 
 async def test_a_new_token_that_could_not_be_had_is_asked_for_again(upstream, monkeypatch):
-    monkeypatch.setattr(keeper, "SNAPSHOT_RETRY", FullJitter(base=0.001, cap=0.001))
+    monkeypatch.setattr(repairs, "SNAPSHOT_RETRY", FullJitter(base=0.001, cap=0.001))
     upstream.provider.failures = [SnapshotUnavailable("no", unauthorized=True)]
     credentials = upstream.keeper._credentials = FakeCredentials(None, TokenUnavailable("the issuer is down"))
     await upstream.open()
@@ -385,7 +386,7 @@ async def test_a_connection_that_was_replaced_in_good_health_is_compared_and_has
     await upstream.open()
     windows, asked = await upstream.gaps(), upstream.provider.asked
     upstream.be(State.OPEN, session=2)
-    await asyncio.wait_for(upstream.keeper._repair, DEADLINE)
+    await asyncio.wait_for(upstream.keeper.repairs._task, DEADLINE)
     assert (upstream.provider.asked, await upstream.gaps()) == (asked + 2, windows)
 
 
@@ -405,7 +406,7 @@ async def test_a_feed_that_came_while_the_second_snapshot_was_taken_is_compared_
 
 
 async def test_a_repair_that_fails_for_a_reason_of_ours_is_tried_again(upstream, monkeypatch):
-    monkeypatch.setattr(keeper, "REPAIR_RETRY", 0.01)
+    monkeypatch.setattr(repairs, "REPAIR_RETRY", 0.01)
     faults = [ZeroDivisionError("ours"), ZeroDivisionError("ours")]
 
     def fail():
@@ -452,14 +453,14 @@ async def test_each_news_of_the_state_is_a_transition_and_repeats_are_none(upstr
 async def test_a_link_that_stays_up_is_compared_again_after_some_hours(upstream, monkeypatch):
     await upstream.open()
     asked = upstream.provider.asked
-    upstream.keeper.reconcile()
+    upstream.keeper.repairs.reconcile()
     assert upstream.provider.asked == asked
-    later = upstream.clock.monotonic() + 1.3 * keeper.RECONCILE_EVERY
+    later = upstream.clock.monotonic() + 1.3 * repairs.RECONCILE_EVERY
     upstream.be(State.OPEN)
     monkeypatch.setattr(upstream.clock, "monotonic", lambda: later)
     upstream.provider.devices = [{"orgId": "org", "deviceId": "d1", "online": False}]
-    upstream.keeper.reconcile()
-    await upstream.keeper._repair
+    upstream.keeper.repairs.reconcile()
+    await upstream.keeper.repairs._task
     assert await upstream.database.run(Field.objects.filter(key="device/org/d1", name="online").exists)
 
 
@@ -485,7 +486,7 @@ async def test_a_feed_that_comes_while_the_windows_close_does_not_keep_its_own(u
 async def test_a_feed_whose_connection_is_lost_has_a_window_from_its_last_frame_and_no_other_has(upstream):
     upstream.be(State.OPEN)
     upstream.feeds("live")
-    await upstream.keeper._repair
+    await upstream.keeper.repairs._task
     silent = upstream.clock.monotonic() - 300.0
     for subscription in upstream.keeper.subscriptions:
         if subscription.feed == "roleChanged":
@@ -579,15 +580,15 @@ async def test_over_graphql_the_window_begins_when_the_other_organisation_was_la
     wide.be(State.OPEN)
     await asked_anew(wide)
     wide.feeds("live")
-    await wide.keeper._repair
-    compared = wide.keeper._compared_at
+    await wide.keeper.repairs._task
+    compared = wide.keeper.repairs.compared_at
     await switched(wide)
     await wide.until("open")
     gap = await wide.database.run(lambda: Gap.objects.get(outcome="open"))
     assert (gap.cause, gap.started_at) == ("organisation switched", compared - gaps.MARGIN)
     wide.feeds("live")
     await wide.until("open", 0)
-    await wide.keeper._end_repair()
+    await wide.keeper.repairs.end()
 
 
 @pytest.mark.feature("S4.5")
@@ -603,8 +604,8 @@ async def test_a_second_switch_during_the_first_goes_on_with_its_window(upstream
 
 @pytest.mark.feature("S4.5")
 async def test_a_feed_that_stays_without_an_answer_after_a_switch_has_a_window_of_its_own(upstream):
-    upstream.keeper._parts = dataclasses.replace(
-        upstream.keeper._parts, policy=preset("full-jitter", sync_timeout=0.05)
+    upstream.keeper.repairs._parts = dataclasses.replace(
+        upstream.keeper.repairs._parts, policy=preset("full-jitter", sync_timeout=0.05)
     )
     await upstream.open()
     await switched(upstream)
