@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -37,7 +37,7 @@ from realtime.service_link import ServiceLink
 from realtime.shadow import Shadows
 from realtime.upstream import endpoints
 from realtime.upstream.clock import SystemClock
-from realtime.upstream.machine import NOTHING, Machine, default_routes
+from realtime.upstream.machine import NOTHING, Machine, Routes, default_routes
 from realtime.upstream.permits import Permits, SharedRate
 from realtime.upstream.policy import Lifetime, Policy, preset
 from realtime.upstream.states import State
@@ -96,6 +96,9 @@ class Worker:
             config.upstream.token_use,
             config.upstream.grace,
         )
+        parts = self._roster.parts  # of loopback the routes say nothing
+        routes: Callable[[], Routes | None] = (lambda: None) if parts.endpoint.loopback else default_routes
+        self._machine = Machine(self._clock, parts.policy.slept_for, routes)
         self._present: set[int] = set()
         self._asked: set[int] = set()
         self._looked_at_all = 0.0
@@ -365,6 +368,7 @@ class Worker:
     async def _prove(self) -> None:
         unwritten: dict[int, tuple[int, int, int]] = {}
         while True:
+            self._look_at_machine()  # or what was heard before a sleep would count as heard just now
             states = Counter(keeper.state for keeper in self.keepers.values())
             for state in State:
                 metrics.LINKS.labels(state.value).set(states[state])
@@ -390,16 +394,17 @@ class Worker:
             gaps.prove([proof for proof in proofs if proof[0] in owned])
 
     async def _watch_machine(self) -> None:
-        """Tell every link when the machine slept, or what became of its network; of loopback that says nothing."""
-        remote = not self._roster.parts.endpoint.loopback
-        machine = Machine(self._clock, self._roster.parts.policy.slept_for, default_routes if remote else lambda: None)
         while True:
             await asyncio.sleep(1.0)
-            happened = machine.look()
-            if happened != NOTHING:
-                logger.warning("%s", happened)
-                for manager in self._roster.managers:
-                    happened.tell(manager)
+            self._look_at_machine()
+
+    def _look_at_machine(self) -> None:
+        """Tell every link when the machine slept, or what became of its network."""
+        happened = self._machine.look()
+        if happened != NOTHING:
+            logger.warning("%s", happened)
+            for manager in self._roster.managers:
+                happened.tell(manager)
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

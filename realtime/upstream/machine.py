@@ -30,6 +30,12 @@ class Happened:
     network: bool | None = None
     rerouted: bool = False
 
+    def __str__(self) -> str:
+        """Say it as a log does."""
+        slept = f"the machine slept for {self.slept:.0f} s" if self.slept else ""
+        network = {True: "the network is back", False: "the network is gone", None: ""}[self.network]
+        return "; ".join(filter(None, (slept, network, "the way out changed" if self.rerouted else "")))
+
     def tell(self, manager: Manager) -> None:
         """Let a link know."""
         if self.slept:

@@ -144,7 +144,9 @@ class Manager:
         self.post(Event(Trigger.ROTATE, text=reason))
 
     def woke(self, gap: float) -> None:
-        """The machine slept for ``gap`` seconds."""
+        """The machine slept for ``gap`` seconds: what was heard before is that much older than this clock says."""
+        if self.heard_at is not None:
+            self.heard_at -= gap
         self.post(Event(Trigger.WOKE, seconds=gap, heard=self._heard_by(self.using)))
 
     def network(self, there: bool) -> None:

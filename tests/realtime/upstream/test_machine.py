@@ -64,3 +64,16 @@ def test_the_routes_of_a_linux_machine_are_read(tmp_path, monkeypatch):
     assert machine.default_routes() == {("eth0", "010011AC"), ("eth0", "fe80")}
     monkeypatch.setattr(machine, "ROUTES", tmp_path / "none")
     assert machine.default_routes() is None
+
+
+@pytest.mark.parametrize(
+    ("happened", "said"),
+    [
+        (Happened(slept=599.7), "the machine slept for 600 s"),
+        (Happened(network=False), "the network is gone"),
+        (Happened(slept=5.0, network=True), "the machine slept for 5 s; the network is back"),
+        (Happened(rerouted=True), "the way out changed"),
+    ],
+)
+def test_it_is_said_in_words(happened, said):
+    assert str(happened) == said

@@ -128,6 +128,21 @@ async def test_b46_a_sleep_as_long_as_the_time_out_ends_the_session_at_once(benc
     assert bench.state is State.BACKOFF
 
 
+@pytest.mark.parametrize("slept", [10.0, 400.0])
+async def test_b46_what_was_heard_before_a_sleep_is_as_long_ago_as_it_was(bench, slept):
+    """A gap begins there, not where this clock stood still."""
+    await bench.open()
+    await bench.clock.advance(5.0)
+    bench.sink.heard(bench.clock.monotonic())
+    await bench.clock.advance(3.0)
+    bench.clock.sleep(slept)
+    bench.manager.woke(slept)
+    assert bench.manager.heard_at == pytest.approx(bench.clock.monotonic() - 3.0 - slept)
+    if bench.state is State.OPEN:
+        bench.sink.heard(bench.clock.monotonic())
+        assert bench.manager.heard_at == bench.clock.monotonic()
+
+
 async def test_b46_a_shorter_sleep_leaves_the_session_to_be_proven(bench):
     await bench.open()
     await bench.clock.advance(10.0)
