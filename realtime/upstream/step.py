@@ -321,7 +321,7 @@ def _heartbeat(s: Step, event: Event) -> None:
     heard = (slot.since if event.heard is None else event.heard) - slot.slept
     dead_at, suspect_at = heard + slot.timeout, heard + s.policy.suspect_after
     if s.now >= dead_at:
-        asleep = f", this machine slept for {slot.slept:.0f} s of them" if slot.slept else ""
+        asleep = f", asleep for {slot.slept:.0f} s" if slot.slept else ""
         drop(s, Cause("keep-alive timeout", f"no frame for {s.now - heard:.0f} s{asleep}"))
         return
     if s.now >= suspect_at:

@@ -72,7 +72,7 @@ async def test_b46_what_outlived_a_sleep_has_to_prove_itself_and_what_did_not_is
     link.clock.sleep(slept)
     link.manager.woke(slept)
     if ends:
-        assert link.reason.startswith("keep-alive timeout: no frame for 400 s, this machine slept")
+        assert link.reason.startswith("keep-alive timeout: no frame for 400 s, asleep for 400 s")
         await comes_back(link)
         return
     assert link.manager.snapshot.health is Health.SUSPECT

@@ -339,7 +339,7 @@ def test_b46_sleep_counts_as_silence():
     heard = stepping.now
     stepping.now += 40.0
     assert stepping(T.WOKE, seconds=260.0, heard=heard) == [Close(1)]
-    assert stepping.model.reason == "keep-alive timeout: no frame for 300 s, this machine slept for 260 s of them"
+    assert stepping.model.reason == "keep-alive timeout: no frame for 300 s, asleep for 260 s"
 
 
 def test_b46_a_session_that_outlived_a_sleep_is_suspect_until_a_frame_proves_it():
