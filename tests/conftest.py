@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import hypothesis
 import pytest
 from django.conf import settings
 
@@ -11,6 +12,12 @@ from tests.valkey import ValkeyServer
 
 PRODUCTS = ("tests/browser", "tests/faults", "tests/integration")
 """Folders whose tests run whole products, which take longest and can't do with much less than a machine."""
+
+# Speed is measured by the bench: an example that takes long on a busy machine is no failure.
+hypothesis.settings.register_profile(
+    "fleetlight", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("fleetlight")
 
 
 def needs_product(nodeid):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
@@ -12,9 +11,9 @@ from playwright.async_api import Browser, Page, async_playwright
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests import chromium
 from tests.bench.systems import System
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PARALLEL = 10
 """Handshakes under way at once."""
 
@@ -116,11 +115,11 @@ class Chromium:
     """The system's Chromium, headless; enter it to have it."""
 
     async def __aenter__(self) -> Browser:
-        path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+        path = chromium.path()
         if path is None:
             raise RuntimeError("The bench needs Chromium: `make chromium` installs it, or says how.")
         self._playwright = await async_playwright().start()
-        self._browser = await self._playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        self._browser = await self._playwright.chromium.launch(executable_path=path, args=chromium.ARGUMENTS)
         return self._browser
 
     async def __aexit__(self, *exc: object) -> None:

@@ -1,25 +1,23 @@
 """Chromium, people who are signed in, and the world behind the emulator, for tests that look at the pages."""
 
-import shutil
-
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests import chromium as installed
 from tests.browser.steps import CAMERA
 from tests.demo import LOCAL, PASSWORD
 
 DESKTOP, PHONE = (1440, 900), (390, 844)
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="package")
 def chromium():
     """The system's Chromium. It is closed with this package, as its event loop would be in the way of others."""
-    path = next(filter(None, map(shutil.which, NAMES)), None)
+    path = installed.path()
     if path is None:
         pytest.fail("The browser tests need Chromium: `sudo apt-get install chromium`, or `make chromium` as root.")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=installed.ARGUMENTS)
         yield browser
         browser.close()
 

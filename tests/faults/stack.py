@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 from redis import Redis
@@ -21,6 +23,9 @@ from realtime.emulator.clock import EPOCH
 from tests.demo import HURRIED, LOCAL, ROOT, free_port, query, sign_in, until
 
 PARTS = ("valkey", "emulator", "worker", "web")
+KEPT = TemporaryDirectory(prefix="fleetlight-stacks-")
+"""What is the same for every stack, and takes three processes to make."""
+
 WITHIN = 30_000_000
 """Microseconds from an event's publication to its receipt, by which one without a time is recognized."""
 
@@ -99,7 +104,7 @@ class Stack:
 
     def __enter__(self):
         self.prepare_database()
-        self.run_manage("collectstatic", "--noinput", "--verbosity", "0")
+        self.collect_files()
         self.valkey.start()
         self.start_emulator()
         self.transcript.start()
@@ -116,9 +121,27 @@ class Stack:
     # ── Parts ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def prepare_database(self):
-        """Make the tables and the demo's accounts."""
+        """Have the tables and the demo's accounts: the first stack makes them, the others copy."""
+        kept = Path(KEPT.name) / "db.sqlite3"
+        if kept.exists():
+            shutil.copyfile(kept, self.database)
+            return
+        self.make_database()
+        copy_of(self.database, kept)
+
+    def make_database(self):
+        """Make the tables and the demo's accounts, as an operator does."""
         self.run_manage("migrate", "--verbosity", "0")
         self.run_manage("shell", "-c", "from dashboard.demo import seed; seed()")
+
+    def collect_files(self):
+        """Have the static files collected: by the first stack, and copied by the others."""
+        kept = Path(KEPT.name) / "static"
+        if not kept.exists():
+            self.run_manage("collectstatic", "--noinput", "--verbosity", "0")
+            shutil.copytree(self.state_dir / "static", kept)
+        else:
+            shutil.copytree(kept, self.state_dir / "static")
 
     def start_workers(self):
         self.worker.start()
@@ -317,3 +340,12 @@ def swap(path, other):
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     shutil.copyfile(other, path)
+
+
+def copy_of(database, to):
+    """A copy as a backup makes it, whole although it is written to meanwhile."""
+    with sqlite3.connect(database) as source, sqlite3.connect(to) as target:
+        source.backup(target)
+    source.close()
+    target.close()
+    return to

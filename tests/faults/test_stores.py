@@ -7,18 +7,9 @@ import httpx
 import pytest
 
 from tests.demo import until
-from tests.faults.stack import swap
+from tests.faults.stack import copy_of, swap
 
 pytestmark = [pytest.mark.faults, pytest.mark.feature("S4.12")]
-
-
-def copy_of(database, to):
-    """A copy as a backup makes it, whole although it is written to meanwhile."""
-    with sqlite3.connect(database) as source, sqlite3.connect(to) as target:
-        source.backup(target)
-    source.close()
-    target.close()
-    return to
 
 
 @contextmanager
@@ -61,7 +52,7 @@ def test_another_database_shows_nothing_of_the_first_one(stack, people, assert_n
     empty = tmp_path / "empty.sqlite3"
     sqlite3.connect(empty).close()
     with swapped(stack, empty):
-        stack.prepare_database()
+        stack.make_database()
     with stack.sign_in("viewer") as viewer:
         until(lambda: stack.is_live("sub-viewer"), "the link", 30)
         shown = viewer.get("/live/snapshot/").json()["entities"]

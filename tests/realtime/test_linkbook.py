@@ -67,7 +67,7 @@ def write(notes, apart):
 
 
 @given(st.lists(told(), max_size=12))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_together_is_one_after_the_other(links, happened):
     notes = [note(links[which], kind, flag, n) for n, (which, kind, flag) in enumerate(happened)]
     written = []

@@ -514,14 +514,14 @@ class Play:
 
 
 @given(st.lists(steps, max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @pytest.mark.feature("S3.13")
 def test_whatever_happens_the_client_ends_with_the_truth(plan):
     ends_with_the_truth(plan)
 
 
 @given(st.lists(steps, min_size=60, max_size=150))
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=2_000)
 @pytest.mark.soak
 def test_whatever_happens_for_long_the_client_ends_with_the_truth(plan):
     ends_with_the_truth(plan)
@@ -538,7 +538,7 @@ def ends_with_the_truth(plan):
 
 
 @given(st.lists(steps.filter(lambda step: step[0] not in ("reconnect", "restore")), max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_one_session_sends_no_entry_twice(plan):
     play = Play()
     for name, *args in plan:

@@ -288,7 +288,7 @@ MESSAGE = st.fixed_dictionaries(
 async def test_no_message_whatsoever_breaks_a_session(emulator, session_class):
     socket = Sink()
 
-    @settings(max_examples=300, deadline=None, database=None)
+    @settings(max_examples=300, database=None)
     @given(st.lists(MESSAGE | JUNK, max_size=8), st.binary(max_size=20))
     def check(messages, noise):
         session = session_class(emulator.api, socket, None)

@@ -46,7 +46,7 @@ UP = {
 }
 OF_A_SESSION = [T.PERMITTED, T.TRANSPORT_UP, T.ACCEPTED, T.SYNCED, T.HEARD, T.DROPPED, T.AUTH_REJECTED, T.TOKEN_FAILED]
 REACHED = st.sampled_from([*UP, State.OPEN, State.OPEN, State.BACKOFF, State.FAILED])
-RUN = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
+RUN = {"suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
 
 
 class Machine(RuleBasedStateMachine):

@@ -257,7 +257,7 @@ async def test_a_stop_out_of_a_session_ends_that_session():
 
 @pytest.mark.feature("S2.1")
 @given(st.lists(st.sampled_from(["start", "connect_now", "suspend", "resume", "tell", "advance", "fault", "yield"])))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_stop_during_anything_leaves_no_task_no_timer_and_no_session(script):
     async def play():
         bench = Bench()

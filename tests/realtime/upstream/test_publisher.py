@@ -384,7 +384,7 @@ async def play(openings, acts):
     assert all(socket.closed == 1 for socket in world.sockets)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(OPENINGS, max_size=6), st.lists(ACTS, max_size=30))
 @pytest.mark.feature("S3.14")
 def test_20_every_publish_ends_exactly_once_and_as_it_is(openings, acts):
@@ -392,7 +392,7 @@ def test_20_every_publish_ends_exactly_once_and_as_it_is(openings, acts):
 
 
 @pytest.mark.soak
-@settings(deadline=None, max_examples=10_000)
+@settings(max_examples=10_000)
 @given(st.lists(OPENINGS, max_size=12), st.lists(ACTS, max_size=80))
 def test_20_every_publish_ends_exactly_once_and_as_it_is_at_length(openings, acts):
     asyncio.run(play(openings, acts))

@@ -131,4 +131,4 @@ class Dealing(RuleBasedStateMachine):
 
 @pytest.mark.feature("S2.12")
 def test_whatever_is_wanted_and_refused_each_feed_is_in_one_place_that_has_room():
-    run_state_machine_as_test(Dealing, settings=settings(max_examples=200, stateful_step_count=20, deadline=None))
+    run_state_machine_as_test(Dealing, settings=settings(max_examples=200, stateful_step_count=20))

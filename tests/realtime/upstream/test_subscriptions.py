@@ -250,4 +250,4 @@ class Siblings(RuleBasedStateMachine):
 
 
 def test_invariant_13_a_failure_of_one_subscription_is_its_own():
-    run_state_machine_as_test(Siblings, settings=settings(max_examples=100, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(Siblings, settings=settings(max_examples=100, stateful_step_count=40))
