@@ -137,12 +137,18 @@ RULES = (
         ),
         ("django",),
     ),
+    Rule("realtime.parts", (*UPSTREAM, *engine("bridge", "product", "service_link", "snapshot"))),
+    Rule(
+        "realtime.repairs",
+        engine(
+            *("bridge", "clock", "documents", "feeds", "gaps", "metrics", "notes", "parts", "snapshot", "upstream.*")
+        ),
+    ),
     Rule(
         "realtime.keeper",
-        (
-            *UPSTREAM,
-            *engine("bridge", "clock", "documents", "feeds", "gaps", "linkbook", "metrics", "notes", "product"),
-            *engine("service_link", "snapshot"),
+        engine(
+            *("bridge", "clock", "feeds", "gaps", "linkbook", "metrics", "notes", "parts", "repairs", "service_link"),
+            "upstream.*",
         ),
     ),
     Rule(
@@ -150,14 +156,15 @@ RULES = (
         (
             *UPSTREAM,
             *engine("clock", "comparing", "config", "database", "decoding", "documents", "dualrun", "feeds", "keeper"),
-            *engine("product"),
+            *engine("parts", "product"),
         ),
         ("django",),
     ),
     Rule(
         "realtime.roster",
         engine(
-            *("credentials", "database", "gates", "keeper", "models", "service_link", "shadow", "upstream.*", "wanted")
+            *("credentials", "database", "gates", "keeper", "models", "parts", "service_link", "shadow", "upstream.*"),
+            "wanted",
         ),
     ),
     Rule(
@@ -165,7 +172,7 @@ RULES = (
         (
             *UPSTREAM,
             *engine("bridge", "clock", "config", "credentials", "database", "demand", "gaps", "gates", "keeper"),
-            *engine("leases", "metrics", "product", "relay", "retention", "roster", "service_link", "shadow"),
+            *engine("leases", "metrics", "parts", "product", "relay", "retention", "roster", "service_link", "shadow"),
             *engine("snapshot", "switches", "wanted"),
         ),
         ("django", "redis"),

@@ -102,7 +102,9 @@ class Hosts:
 
     def __init__(self):
         self.ears, self.database = Ears(), Database()
-        self.hub = Hub(self.ears, SimpleNamespace(xrange=self.xrange, zadd=self.zadd), self.database, None)
+        self.hub = Hub(
+            self.ears, SimpleNamespace(xrange=self.xrange, time=self.time, zadd=self.zadd), self.database, None
+        )
         self.read = asyncio.Event()
         self.beats = _Beats(0, 0)
         self.announced = asyncio.Queue()
@@ -112,10 +114,16 @@ class Hosts:
         await self.read.wait()
         return []
 
+    async def time(self):
+        return 1_000, 0
+
     async def zadd(self, key, wanted):
         if self.valkey_gone:
             raise ConnectionError("gone")
         self.announced.put_nowait(set(wanted))
+
+    async def announcement(self):
+        return await asyncio.wait_for(self.announced.get(), 5)
 
     def look(self, topics):
         return heads(topics), self.beats
@@ -316,9 +324,9 @@ def frames_of(person):
 async def test_who_comes_is_announced_at_once(hosts):
     hosts.hub.start()
     await hosts.hub.join(Somebody(7), ["user.7"])
-    assert await hosts.announced.get() == {"7"}
+    assert await hosts.announcement() == {"7"}
     await hosts.hub.join(Somebody(8), ["user.8"])
-    assert await hosts.announced.get() == {"7", "8"}
+    assert await hosts.announcement() == {"7", "8"}
 
 
 async def test_an_announcement_that_failed_is_made_again(hosts):
@@ -327,7 +335,7 @@ async def test_an_announcement_that_failed_is_made_again(hosts):
     await hosts.hub.join(Somebody(7), ["user.7"])
     await until(lambda: not hosts.hub._arrival.is_set())
     hosts.valkey_gone = False
-    assert await hosts.announced.get() == {"7"}
+    assert await hosts.announcement() == {"7"}
 
 
 async def until(fits):
