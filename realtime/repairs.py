@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -94,8 +95,8 @@ class Repairs:
         """Compare what is recorded with a snapshot; asked for while one is under way, once more after it."""
         if not self._owner.can_repair:
             return
-        if self._task is None or self._task.done() or self._task.cancelling():
-            self._task = asyncio.create_task(self._run(), name=f"repair {self._owner.subject}")
+        if self._task is None or self._task.cancelling():
+            self._begin(self._run(), "repair")
         else:
             self._again = True
 
@@ -114,7 +115,7 @@ class Repairs:
         """Give every subscription up, ask for all anew as they are wanted now, and repair as after a connect."""
         self.settled = False
         self.cancel()
-        self._task = asyncio.create_task(self._switch_over(), name=f"switch {self._owner.subject}")
+        self._begin(self._switch_over(), "switch")
 
     def subscription(self, subscription: Subscription) -> None:
         """A subscription changed its state: one that came back late has missed things."""
@@ -133,6 +134,14 @@ class Repairs:
         self.cancel()
         if self._task is not None:
             await asyncio.wait([self._task])
+
+    def _begin(self, work: Coroutine[None, None, None], name: str) -> None:
+        self._task = asyncio.create_task(work, name=f"{name} {self._owner.subject}")
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self._task is task:
+            self._task = None
 
     # ── A repair ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -21,7 +21,7 @@ def parse_channel(text: str) -> str:
     segments = _segments(text)
     for segment in segments:
         _check(text, segment)
-    return "/" + "/".join(segments)
+    return _spelled(text, segments)
 
 
 def parse_pattern(text: str) -> str:
@@ -33,12 +33,18 @@ def parse_pattern(text: str) -> str:
         raise ChannelError(f"channel {text!r} names no namespace before the wildcard")
     for segment in stem:
         _check(text, segment)
-    return "/" + "/".join([*stem, last])
+    return _spelled(text, [*stem, last])
 
 
 def namespace(channel: str) -> str:
     """Return the first segment of a parsed channel or pattern."""
     return channel.split("/", 2)[1]
+
+
+def _spelled(text: str, segments: list[str]) -> str:
+    """Return the one spelling, which is mostly what was given: thousands of links hold nine of them each."""
+    path = "/" + "/".join(segments)
+    return text if path == text else path
 
 
 def _segments(text: str) -> list[str]:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
@@ -26,6 +27,8 @@ They find a half-open connection long before the service's 300 s do.
 """
 
 CLOSE_TIMEOUT = 3.0
+
+NO_HEADERS = Headers()
 
 frames_logger = logging.getLogger("realtime.upstream.frames")
 # What the library says below INFO holds headers and frames: the credentials. The level saves it the work, the filter
@@ -95,6 +98,8 @@ class WebSocketTransport:
             await connection.close()
             raise TransportError("connect failed", f"the server selected the subprotocol {connection.subprotocol!r}")
         connection.request = None  # it would hold the credentials for as long as the connection lasts
+        if connection.response is not None:
+            connection.response.headers = NO_HEADERS  # they are two kilobytes a link
         return _WebSocket(connection)
 
 
