@@ -39,6 +39,14 @@ def test_a_fault_stands_until_it_is_cleared(play):
     assert "no fault stands" in play("list").stdout
 
 
+def test_what_is_denied_for_good_can_be_played(play):
+    denied = ("--channel", "roleChanged", "--error-type", "UnauthorizedException", "--message", "Not for you")
+    played = play("subscribe-error", *denied)
+    assert played.returncode == 0, played.stderr
+    said = "subscribe-error channel=roleChanged errorType=UnauthorizedException message=Not for you\n"
+    assert play("list").stdout == said
+
+
 def test_programs_get_one_json_object(play):
     answer = json.loads(play("late-ack", "--delay", "50", "--count", "1", "--json").stdout)
     assert answer["faults"][0]["delay"] == 50

@@ -6,10 +6,11 @@ import json
 from typing import Any, cast, get_args
 
 import httpx
+import msgspec
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from realtime.emulator.faults import Kind
+from realtime.emulator.faults import Fault, Kind
 from realtime.management.base import ExampleCommand
 
 TIMEOUT = 10.0
@@ -24,6 +25,8 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "code": (int, "close code of a drop; none leaves without a close frame"),
     "delay": (int, "milliseconds"),
     "limit": (int, "bytes"),
+    "errorType": (str, "what an error calls itself, as UnauthorizedException"),
+    "message": (str, "what an error says"),
 }
 
 
@@ -36,6 +39,7 @@ class Command(ExampleCommand):
   manage.py fault refuse --status 503 --for 20  refuse every new connection
   manage.py fault silence --for 120             say nothing more, keep-alives included
   manage.py fault expire-token --user viewer    let the viewer's tokens expire
+  manage.py fault subscribe-error --user viewer --channel roleChanged --error-type UnauthorizedException
   manage.py fault list
   manage.py fault clear"""
 
@@ -43,7 +47,8 @@ class Command(ExampleCommand):
         kinds = [*get_args(Kind), "list", "clear"]
         parser.add_argument("kind", choices=kinds, metavar="KIND", help=f"one of: {', '.join(kinds)}")
         for name, (kind, about) in OPTIONS.items():
-            parser.add_argument(f"--{name}", type=kind, help=about)
+            flag = "--error-type" if name == "errorType" else f"--{name}"
+            parser.add_argument(flag, dest=name, type=kind, help=about)
         parser.add_argument("--json", action="store_true", help="print the emulator's answer as it is")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -77,7 +82,8 @@ class Command(ExampleCommand):
             self.stdout.write(json.dumps(answer))
             return
         for fault in answer["faults"]:
-            told = {name: value for name, value in fault.items() if name in OPTIONS and value is not None}
+            usual = msgspec.to_builtins(Fault(fault["kind"]))
+            told = {name: value for name, value in fault.items() if name in OPTIONS and value != usual[name]}
             where = " ".join(f"{name}={value}" for name, value in told.items())
             self.stdout.write(f"{fault['kind']} {where}".rstrip())
         if "hit" in answer:
