@@ -32,7 +32,7 @@ class Sample(NamedTuple):
 
 
 class Doubts:
-    """What came since the last repair. ``heard`` (monotonic seconds) and ``since`` (µs) are when the first of it did.
+    """What came since the last repair. ``heard`` (in boot time) and ``since`` (µs) are when the first of it did.
 
     ``organizations`` are those whose members it may have concerned; ``people``, by their ids, are others.
     """

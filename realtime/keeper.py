@@ -148,7 +148,7 @@ class Keeper:
             return None
         received, self._received = self._received, 0
         if heard is not None:
-            heard_us = self._wall_us(heard)
+            heard_us = self._heard_us(heard)
             self._proven = heard if heard_us <= through else None
             through = min(through, heard_us)
         return self.link_id, through, received
@@ -256,7 +256,10 @@ class Keeper:
         """As Owner.began: at the last frame that was heard, less a margin."""
         if self._lost_at is None:
             return now_us()
-        return self._wall_us(self._lost_at) - gaps.MARGIN
+        return self._heard_us(self._lost_at) - gaps.MARGIN
+
+    def _heard_us(self, boottime: float) -> int:
+        return now_us() + round((boottime - self._parts.clock.boottime()) * 1_000_000)
 
     def _wall_us(self, monotonic: float) -> int:
         return now_us() + round((monotonic - self._parts.clock.monotonic()) * 1_000_000)
@@ -274,7 +277,7 @@ class Keeper:
 
     def _fell_silent(self, subscription: Subscription) -> int:
         """Return since when a feed is not provably live: a lost connection is noticed long after its last frame."""
-        return now_us() if subscription.deaf_since is None else self._wall_us(subscription.deaf_since)
+        return now_us() if subscription.deaf_since is None else self._heard_us(subscription.deaf_since)
 
     def rows(self) -> list[dict[str, Any]]:
         """As Owner.rows."""

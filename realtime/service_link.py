@@ -82,7 +82,7 @@ RESTING = frozenset({State.SUSPENDED, State.STOPPED, State.FAILED})
 
 
 class News(NamedTuple):
-    """An event that waits to be handed on. ``heard`` is in monotonic seconds, ``received`` in microseconds."""
+    """An event that waits to be handed on. ``heard`` is in boot time, ``received`` in microseconds."""
 
     feed: str
     key: str
@@ -184,8 +184,8 @@ class ServiceLink:
             self.manager.connect_now()
 
     def heard_through(self) -> float:
-        """Return up to when (monotonic seconds) everything that arrived was handed on."""
-        through = self._clock.monotonic() if self.manager.heard_at is None else self.manager.heard_at
+        """Return up to when (in boot time) everything that arrived was handed on."""
+        through = self._clock.boottime() if self.manager.heard_at is None else self.manager.heard_at
         waiting = (self._waiting[0] if self._waiting else None, self._doubts, self._settling)
         return min([through, *(nextafter(first.heard, 0.0) for first in waiting if first is not None)])
 
@@ -223,10 +223,10 @@ class ServiceLink:
             self._count_of_no_feed(str(of))
             return
         except Undecodable as error:
-            self._doubt_payload(payload, str(error), now)
+            self._doubt_payload(payload, str(error))
             return
         self._copies.hear(mark, (fact.feed, fact.key), now, timed=fact.time is not None)
-        self._waiting.append(News(fact.feed, fact.key, payload, now, now_us()))
+        self._waiting.append(News(fact.feed, fact.key, payload, self._clock.boottime(), now_us()))
         self._wake.set()
         if len(self._waiting) >= ROOM:
             self._has_room.clear()
@@ -383,12 +383,14 @@ class ServiceLink:
 
     # ── What was heard and not handed on ─────────────────────────────────────────────────────────────────────
 
-    def _doubt_payload(self, payload: str, error: str, now: float) -> None:
+    def _doubt_payload(self, payload: str, error: str) -> None:
         """It concerned everybody in the organisation that it names, or somebody, and nobody knows whom."""
         metrics.SERVICE_EVENTS.labels("unreadable").inc()
         self._counts["unread"] += 1
         at = now_us()
-        self._doubting(now, at).unreadable(decoding.organization_in(payload), Sample(at, error, payload))
+        self._doubting(self._clock.boottime(), at).unreadable(
+            decoding.organization_in(payload), Sample(at, error, payload)
+        )
 
     def _doubt_unknown(self, audience: Audience, first: News) -> None:
         """Of an entity that nobody sees the members of its organisation ask: it may have come just now."""

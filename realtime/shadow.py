@@ -27,7 +27,7 @@ from realtime.keeper import Keeper
 from realtime.parts import Parts
 from realtime.product import Recorder
 from realtime.upstream import endpoints
-from realtime.upstream.clock import Clock
+from realtime.upstream.clock import Clock, monotonic_at
 from realtime.upstream.connection import Connection
 from realtime.upstream.manager import Manager
 from realtime.upstream.shards import Shards
@@ -100,7 +100,8 @@ class Ear:
     @property
     def heard_at(self) -> float:
         """When the last frame came, in monotonic seconds."""
-        return self.manager.heard_at or 0.0
+        heard = self.manager.heard_at
+        return 0.0 if heard is None else monotonic_at(self._clock, heard)
 
     def state(self) -> dict[str, Any]:
         """Return how this side is, as a report shows it."""

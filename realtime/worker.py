@@ -368,7 +368,6 @@ class Worker:
     async def _prove(self) -> None:
         unwritten: dict[int, tuple[int, int, int]] = {}
         while True:
-            self._look_at_machine()  # or what was heard before a sleep would count as heard just now
             states = Counter(keeper.state for keeper in self.keepers.values())
             for state in State:
                 metrics.LINKS.labels(state.value).set(states[state])
@@ -378,8 +377,8 @@ class Worker:
             for keeper in self.keepers.values():
                 keeper.repairs.reconcile()
                 if keeper.provable and (proof := keeper.proof(through)) is not None:
-                    link_id, through, received = proof
-                    unwritten[link_id] = link_id, through, received + unwritten.get(link_id, (0, 0, 0))[2]
+                    link_id, proven, received = proof
+                    unwritten[link_id] = link_id, proven, received + unwritten.get(link_id, (0, 0, 0))[2]
             try:
                 await self._database.run(self._beat, list(unwritten.values()))
                 unwritten.clear()
@@ -394,17 +393,14 @@ class Worker:
             gaps.prove([proof for proof in proofs if proof[0] in owned])
 
     async def _watch_machine(self) -> None:
+        """Tell every link when the machine slept, or what became of its network."""
         while True:
             await asyncio.sleep(1.0)
-            self._look_at_machine()
-
-    def _look_at_machine(self) -> None:
-        """Tell every link when the machine slept, or what became of its network."""
-        happened = self._machine.look()
-        if happened != NOTHING:
-            logger.warning("%s", happened)
-            for manager in self._roster.managers:
-                happened.tell(manager)
+            happened = self._machine.look()
+            if happened != NOTHING:
+                logger.warning("%s", happened)
+                for manager in self._roster.managers:
+                    happened.tell(manager)
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

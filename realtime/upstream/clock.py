@@ -15,7 +15,11 @@ class Handle(Protocol):
 
 
 class Clock(Protocol):
-    """``monotonic`` stops while the machine sleeps, ``boottime`` does not; both are in seconds."""
+    """``monotonic`` stops while the machine sleeps, ``boottime`` does not; both are in seconds.
+
+    Deadlines are in monotonic seconds. When a frame was heard is in seconds of boot time, or a sleep would be taken for
+    time in which it was proven that nothing is missing.
+    """
 
     def monotonic(self) -> float: ...
 
@@ -31,12 +35,24 @@ class SystemClock:
     def monotonic(self) -> float:
         return time.monotonic()
 
-    def boottime(self) -> float:
-        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
+    if hasattr(time, "CLOCK_BOOTTIME"):
+
+        def boottime(self) -> float:
+            return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    else:
+
+        def boottime(self) -> float:
+            return time.time()
 
     def call_at(self, deadline: float, callback: Callable[[], None]) -> Handle:
         loop = asyncio.get_running_loop()
         return loop.call_at(loop.time() + deadline - time.monotonic(), callback)
+
+
+def monotonic_at(clock: Clock, boottime: float) -> float:
+    """Return the monotonic time of a moment in boot time, as if the machine had not slept since."""
+    return clock.monotonic() - (clock.boottime() - boottime)
 
 
 @asynccontextmanager

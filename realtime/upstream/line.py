@@ -78,7 +78,7 @@ class Owner(Protocol):
 
 
 class Line:
-    """The time in which a socket is open. ``heard_at`` is when the last frame came, in monotonic seconds."""
+    """The time in which a socket is open. ``heard_at`` is when the last frame came, in seconds of boot time."""
 
     def __init__(
         self,
@@ -94,13 +94,13 @@ class Line:
         From then on it is a share of the service's own time-out. With none, silence is somebody else's business.
         """
         self.subscriptions = subscriptions
-        self.heard_at = clock.monotonic()
+        self.heard_at = clock.boottime()
         self._owner = owner
         self._socket, self._session, self._authorization = opened
         self._credentials = credentials
         self._clock = clock
         self._patience = patience
-        self._waiting_since: float | None = self.heard_at
+        self._waiting_since: float | None = clock.monotonic()
         self._reading = asyncio.timeout(None)
         self._outgoing: list[str] = []
         self._writing = False
@@ -140,7 +140,7 @@ class Line:
         except TimeoutError:
             if not self._reading.expired():
                 raise
-            silence = f"no frame for {self._clock.monotonic() - self.heard_at:.0f} s"
+            silence = f"no frame for {self._clock.boottime() - self.heard_at:.0f} s"
             raise TransportError("keep-alive timeout", silence) from None
         except TransportError as error:
             reason = str(error)
@@ -151,7 +151,7 @@ class Line:
     async def _read(self) -> None:
         session, owner, clock = self._session, self._owner, self._clock
         async for text in self._socket:
-            self.heard_at = now = clock.monotonic()
+            now, self.heard_at = clock.monotonic(), clock.boottime()
             owner.heard(self)
             session.receive(text, now)
             self._advance(now)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
-from realtime.upstream.clock import Clock, Handle
+from realtime.upstream.clock import Clock, Handle, monotonic_at
 from realtime.upstream.model import Cause, Close, Dial, Event, Health, Model, Publish, Snapshot, Use
 from realtime.upstream.policy import Policy
 from realtime.upstream.states import Trigger
@@ -40,12 +40,12 @@ class Sink:
         """Tell the manager; ignored once this session is over."""
         self._manager.post(Event(trigger, self.session, text=text, cause=cause, seconds=seconds, final=final))
 
-    def heard(self, now: float) -> None:
-        """A frame came. Cheap, because it is called for each one."""
-        self.heard_at = now
+    def heard(self, at: float) -> None:
+        """A frame came, ``at`` in boot time. Cheap, because it is called for each one."""
+        self.heard_at = at
         manager = self._manager
         if manager.using == self.session:
-            manager.heard_at = now
+            manager.heard_at = at
             if manager.suspect:
                 self.post(Trigger.HEARD)
 
@@ -68,7 +68,7 @@ class Manager:
 
     ``name`` is who the link speaks for, the authority of its first credentials. ``using`` is the session that speaks
     for the link, and ``heard_at`` when the last frame came to it or, before it heard any, to the one before it; in
-    monotonic seconds.
+    seconds of boot time.
     """
 
     def __init__(self, connector: Connector, policy: Policy, clock: Clock, rng: Random, name: str = "") -> None:
@@ -144,9 +144,7 @@ class Manager:
         self.post(Event(Trigger.ROTATE, text=reason))
 
     def woke(self, gap: float) -> None:
-        """The machine slept for ``gap`` seconds: what was heard before is that much older than this clock says."""
-        if self.heard_at is not None:
-            self.heard_at -= gap
+        """The machine slept for ``gap`` seconds."""
         self.post(Event(Trigger.WOKE, seconds=gap, heard=self._heard_by(self.using)))
 
     def network(self, there: bool) -> None:
@@ -250,11 +248,13 @@ class Manager:
         self._arm()
 
     def _heard_by(self, session: int) -> float | None:
-        """Return when the last frame came to this session; while it is us who do not read, that is now."""
+        """Return when the last frame came to this session, in monotonic seconds; while we do not read, that is now."""
         sink = self._sinks.get(session)
         if sink is None:
             return None
-        return self._clock.monotonic() if sink.held_up else sink.heard_at
+        if sink.held_up:
+            return self._clock.monotonic()
+        return None if sink.heard_at is None else monotonic_at(self._clock, sink.heard_at)
 
 
 class Watcher:

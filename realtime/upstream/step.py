@@ -318,7 +318,7 @@ def _heartbeat(s: Step, event: Event) -> None:
     rounded difference can't fall short of them for ever.
     """
     slot = active(s)
-    heard = (slot.since if event.heard is None else event.heard) - slot.slept
+    heard = slot.since - slot.slept if event.heard is None else event.heard
     dead_at, suspect_at = heard + slot.timeout, heard + s.policy.suspect_after
     if s.now >= dead_at:
         asleep = f", asleep for {slot.slept:.0f} s" if slot.slept else ""

@@ -29,7 +29,7 @@ class Subscription:
     """One wanted feed, and the channel or document that it is upstream.
 
     ``status`` is ``wanted``, ``subscribing``, ``live``, ``retrying`` or ``refused``. ``deaf_since`` is when the last
-    frame came to its connection, in monotonic seconds, if that was lost while the link stayed open.
+    frame came to its connection, in seconds of boot time, if that was lost while the link stayed open.
     """
 
     feed: str

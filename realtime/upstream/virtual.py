@@ -38,7 +38,7 @@ class VirtualConnection:
 
     Args:
         pattern: what the shared connection subscribes to; to operators it is the channel of each feed.
-        heard_through: tells up to when (monotonic seconds) everything that arrived was handed on.
+        heard_through: tells up to when (in boot time) everything that arrived was handed on.
     """
 
     def __init__(

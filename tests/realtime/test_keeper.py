@@ -98,9 +98,12 @@ class Upstream:
 
     def be(self, state, reason="", silent_for=0.0, session=1, health=Health.HEALTHY):
         """Publish a state; the last frame was heard ``silent_for`` seconds ago."""
+        self.manager.heard_at = self.clock.boottime() - silent_for
+        self.publish(state, reason, session, health)
+
+    def publish(self, state, reason="", session=1, health=Health.HEALTHY):
         self.revision += 1
         now = self.clock.monotonic()
-        self.manager.heard_at = now - silent_for
         self.manager.snapshot = SimpleNamespace(
             revision=self.revision,
             state=state,
@@ -427,14 +430,14 @@ async def test_an_unreadable_payload_has_a_window_that_the_next_comparison_close
 
 async def test_what_is_proven_ends_at_the_last_frame_heard_and_at_what_is_recorded(upstream):
     await upstream.open()
-    upstream.manager.heard_at = upstream.clock.monotonic() - 5
+    upstream.manager.heard_at = upstream.clock.boottime() - 5
     _, through, _ = upstream.keeper.proof(now_us())
     assert abs(through - (now_us() - 5_000_000)) < 1_000_000
 
 
 async def test_a_proof_is_repeated_only_when_something_was_heard_or_not_all_was_recorded(upstream):
     await upstream.open()
-    upstream.manager.heard_at = upstream.clock.monotonic()
+    upstream.manager.heard_at = upstream.clock.boottime()
     all_of_it = now_us() + 60_000_000
     assert [upstream.keeper.proof(0)[1] for _ in range(2)] == [0, 0]
     assert upstream.keeper.proof(all_of_it) is not None
@@ -487,7 +490,7 @@ async def test_a_feed_whose_connection_is_lost_has_a_window_from_its_last_frame_
     upstream.be(State.OPEN)
     upstream.feeds("live")
     await upstream.keeper.repairs._task
-    silent = upstream.clock.monotonic() - 300.0
+    silent = upstream.clock.boottime() - 300.0
     for subscription in upstream.keeper.subscriptions:
         if subscription.feed == "roleChanged":
             subscription.deaf_since, subscription.error = silent, "keep-alive timeout"
@@ -499,6 +502,23 @@ async def test_a_feed_whose_connection_is_lost_has_a_window_from_its_last_frame_
     gap = await upstream.database.run(lambda: Gap.objects.get(link=upstream.link, outcome="open"))
     assert (gap.feed, gap.cause) == ("roleChanged", "keep-alive timeout")
     assert abs(now_us() - gap.started_at - 300_000_000 - gaps.MARGIN) < 10_000_000
+
+
+@pytest.mark.feature("S3.9")
+async def test_b46_a_loss_that_is_noticed_before_the_sleep_is_has_a_window_that_begins_before_it(upstream, monkeypatch):
+    """The socket of a machine that wakes up may fail at once; that it slept is looked for each second."""
+    upstream.be(State.OPEN)
+    upstream.feeds("live")
+    await upstream.keeper.repairs._task
+    awake = upstream.clock.boottime
+    heard = now_us()
+    monkeypatch.setattr(upstream.clock, "boottime", lambda: awake() + 600.0)
+    monkeypatch.setattr("realtime.keeper.now_us", lambda: now_us() + 600_000_000)
+    upstream.manager.heard_at = awake()
+    upstream.publish(State.BACKOFF, "connection lost")
+    await upstream.until("open")
+    gap = await upstream.database.run(lambda: Gap.objects.get(link=upstream.link, outcome="open"))
+    assert abs(gap.started_at - heard + gaps.MARGIN) < 5_000_000
 
 
 async def asked_anew(upstream):

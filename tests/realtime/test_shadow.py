@@ -100,7 +100,7 @@ class Site:
     def recorded_hears(self, device, online):
         text = str(online).lower()
         told = f'{{"onDeviceState":{{"orgId":"org","deviceId":"{device}","online":{text}}}}}'
-        self.keeper.manager.heard_at = self.clock.monotonic()
+        self.keeper.manager.heard_at = self.clock.boottime()
         self.keeper.tap.data("onDeviceState org", told)
 
     async def shadow_hears(self, payload):
@@ -112,7 +112,7 @@ class Site:
         """What was found once everything is over and both sides were heard since."""
         for _ in range(2):
             await self.clock.advance(WINDOW + 5)
-            self.keeper.manager.heard_at = self.clock.monotonic()
+            self.keeper.manager.heard_at = self.clock.boottime()
             self.sockets[-1].arrive({"type": "ka"})
             await self.follow()
         return dualrun._results(self.noted[-1].results)
@@ -229,6 +229,7 @@ async def test_a_dialect_without_an_address_is_named_once(site):
 
 async def test_after_a_sleep_of_the_machine_the_shadow_knows_too(site):
     await site.want()
+    site.clock.sleep(3600.0)
     for manager in site.shadows.managers:
         manager.woke(3600.0)
     await settle()

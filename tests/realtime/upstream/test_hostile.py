@@ -208,10 +208,11 @@ class Machine(RuleBasedStateMachine):
     def pass_time(self, seconds):
         self.play(self.link.clock.advance(seconds))
 
-    @rule(gap=st.sampled_from([5.0, 400.0]))
-    def sleep(self, gap):
+    @rule(gap=st.sampled_from([5.0, 400.0]), known=st.booleans())
+    def sleep(self, gap, known):
         self.link.clock.sleep(gap)
-        self.call(self.manager.woke, gap)
+        if known:
+            self.call(self.manager.woke, gap)
 
     @rule(there=st.booleans())
     def room(self, there):

@@ -272,7 +272,7 @@ class Machine(RuleBasedStateMachine):
     @rule(gap=st.sampled_from([2.5, 100.0, 5_000.0]))
     def wake(self, gap):
         before = self.model
-        self.post(T.WOKE, seconds=gap, heard=self.now)
+        self.post(T.WOKE, seconds=gap, heard=self.now - gap)
         if before.state in (State.SYNCING, State.OPEN):
             if gap >= before.active.timeout:
                 assert before.active.id in self.closed, "slept through the time-out"

@@ -86,7 +86,7 @@ async def test_events_of_all_connections_come_by_feed_and_once(link):
 
 @pytest.mark.feature("S2.12")
 async def test_one_that_is_lost_is_deaf_for_itself_and_the_link_says_so(link):
-    heard_at = link.clock.monotonic()
+    heard_at = link.clock.boottime()
     await link.clock.advance(20.0)
     link.inlet.changes.clear()
     link.transport.sockets[1].end()
@@ -161,7 +161,7 @@ async def test_one_that_falls_silent_is_given_up_before_the_link_is(made):
     link = made()
     link.service.timeout_ms = 100_000
     await link.start()
-    began = link.clock.monotonic()
+    began = link.clock.boottime()
     for _ in range(9):
         for socket in link.transport.sockets[:2]:
             socket.arrive(PING)
@@ -177,12 +177,24 @@ async def test_one_that_falls_silent_is_given_up_before_the_link_is(made):
 
 
 async def test_what_the_link_has_heard_is_what_each_connection_has(link):
-    began = link.clock.monotonic()
+    began = link.clock.boottime()
     await link.clock.advance(10.0)
     for number, heard_at in ((0, began), (1, began), (2, began + 10.0)):
         link.transport.sockets[number].arrive(PING)
         await settle()
         assert link.manager.heard_at == heard_at
+
+
+async def test_b46_after_a_sleep_one_that_speaks_again_does_not_vouch_for_the_others(link):
+    """Else the window of one that is found dead would begin after the sleep, in which it was deaf already."""
+    before = link.clock.boottime()
+    link.clock.sleep(60.0)
+    link.transport.sockets[0].arrive(PING)
+    await settle()
+    assert link.manager.heard_at == before
+    link.transport.sockets[1].end()
+    await settle()
+    assert [s.deaf_since for s in link.subscriptions] == [None, None, before, before, None]
 
 
 async def test_while_it_is_us_who_do_not_read_none_is_silent(made):

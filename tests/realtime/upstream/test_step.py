@@ -335,21 +335,19 @@ def test_a_deadline_that_rounds_badly_is_still_met_by_its_own_timer(after):
 
 def test_b46_sleep_counts_as_silence():
     stepping = Stepping.into(State.OPEN)
-    stepping.now += 50.0
-    heard = stepping.now
-    stepping.now += 40.0
-    assert stepping(T.WOKE, seconds=260.0, heard=heard) == [Close(1)]
+    stepping.now += 90.0
+    assert stepping(T.WOKE, seconds=260.0, heard=stepping.now - 300.0) == [Close(1)]
     assert stepping.model.reason == "keep-alive timeout: no frame for 300 s, asleep for 260 s"
 
 
 def test_b46_a_session_that_outlived_a_sleep_is_suspect_until_a_frame_proves_it():
     stepping = Stepping.into(State.OPEN)
-    heard = stepping.now
     stepping.now += 10.0
+    heard = stepping.now - 110.0
     assert stepping(T.WOKE, seconds=100.0, heard=heard) == [Dial(2)]
     assert stepping.state is State.OPEN and stepping.used == 1
     assert stepping.model.health is Health.SUSPECT
-    assert stepping.timer(TimerKind.HEARTBEAT).deadline == heard + 200.0
+    assert stepping.timer(TimerKind.HEARTBEAT).deadline == heard + 300.0
     stepping(T.HEARD)
     assert (stepping.model.health, stepping.model.active.slept) == (Health.HEALTHY, 0.0)
 

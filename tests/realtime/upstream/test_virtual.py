@@ -23,7 +23,7 @@ class Made:
 
     def __init__(self):
         self.clock = ManualClock()
-        self.heard = self.clock.monotonic()
+        self.heard = self.clock.boottime()
         rng = Random(1)
         shards = Shards({"device/presenceChanged": PATTERN, "roleChanged": PATTERN}, rng)
         self.connection = VirtualConnection(None, shards, PATTERN, self.clock, lambda: self.heard)
