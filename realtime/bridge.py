@@ -79,6 +79,8 @@ class Written(NamedTuple):
     entries: list[Entry]
     spoiled: list[RawCopy]
     doubtful: set[int]
+    closed: Counter[str]
+    """Windows that were closed, by outcome."""
 
 
 class Bridge:
@@ -244,6 +246,8 @@ class Bridge:
             metrics.COPIES.labels(name).inc(count)
         for name, count in Counter(raw.feed for raw in written.spoiled).items():
             metrics.UNDECODABLE.labels(name).inc(count)
+        for outcome, count in written.closed.items():
+            metrics.GAPS.labels(outcome).inc(count)
 
     def transact(self, batch: Sequence[RawCopy | Pending]) -> Written:
         """Decode, record and append, in one transaction, in the database thread.
@@ -255,8 +259,9 @@ class Bridge:
         raws = [item for item in batch if isinstance(item, RawCopy)]
         copies, spoiled = self._decode(raws)
         links = {raw.user_id: raw.link_id for raw in raws}
-        notes: list[Note] = [Unreadable(*raw[:3], raw.received, error, raw.payload) for raw, error in spoiled]
-        notes += [item.note for item in batch if isinstance(item, Pending)]
+        notes: list[Note] = [item.note for item in batch if isinstance(item, Pending)]
+        # Last: what closes windows in this batch was asked for before anybody knew of these.
+        notes += [Unreadable(*raw[:3], raw.received, error, raw.payload) for raw, error in spoiled]
         with transaction.atomic():
             self._hold({item.link_id for item in batch if item.link_id is not None})
             self._recorder.lock(copies, [note.snapshot for note in notes if isinstance(note, Backfill)])
@@ -276,7 +281,7 @@ class Bridge:
             feed.revoke(f"user.{user_id}" for user_id in recording.narrowed)
         self._note_strays()
         doubtful = {links[user_id] for user_id in recording.doubtful}
-        return Written(entries, [raw for raw, _ in spoiled], doubtful)
+        return Written(entries, [raw for raw, _ in spoiled], doubtful, book.closed)
 
     def _decode(self, raws: Sequence[RawCopy]) -> tuple[list[Copy], list[tuple[RawCopy, str]]]:
         """Return the copies that could be read, and the others with what is wrong with them.

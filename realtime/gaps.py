@@ -3,6 +3,9 @@
 A window begins at the last moment that was provably live (the last frame heard, less a margin), not when the loss was
 noticed. There is at most one open row for a link as a whole, and one for each of its feeds that is refused or not
 answered while the link itself is up. All functions are synchronous and run in the caller's transaction.
+
+What is missing since a window began is asked for by when it was recorded, so all times are by the database's clock. A
+worker tells them by its own; where that is ahead they are put back.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from realtime import sql
+from realtime.clock import now_us
 from realtime.models import Gap, Link
 
 MARGIN = 2_000_000
@@ -46,12 +50,15 @@ def open_window(rows: Sequence[tuple[int, str, str, int]]) -> set[int]:
 
     Returns the links that have a window more than before.
     """
+    if not rows:
+        return set()
+    ahead = _ahead()
     new = sql.rows({"link_id": "bigint", "feed": "text", "cause": "text", "started_at": "bigint"})
     opened = sql.fetch(
         "INSERT INTO realtime_gap (link_id, feed, cause, started_at, outcome, differences, note) "
         f"SELECT link_id, feed, cause, started_at, '{Gap.Outcome.OPEN}', 0, '' FROM {new} AS new WHERE true "
         "ON CONFLICT DO NOTHING RETURNING link_id",
-        rows,
+        [(link_id, feed, why, started_at - ahead) for link_id, feed, why, started_at in rows],
     )
     lost = sql.rows({"id": "bigint"})
     sql.execute(
@@ -66,10 +73,10 @@ def open_of(link_id: int) -> list[Gap]:
     return list(Gap.objects.filter(link_id=link_id, outcome=Gap.Outcome.OPEN).order_by("started_at", "feed"))
 
 
-def close(closings: Sequence[Closing]) -> set[int]:
+def close(closings: Sequence[Closing]) -> list[tuple[int, str]]:
     """Close windows, of each link once at most; with that of the whole link, a link that is up is live from then on.
 
-    Returns the links that have a window less than before.
+    Returns (link id, outcome) of each window that was closed.
     """
     # The order of the tables is given: SQLite's planner would go through all open windows for each closing.
     asked = sql.rows({"id": "bigint"})
@@ -101,7 +108,7 @@ def close(closings: Sequence[Closing]) -> set[int]:
         f"FROM {new} AS new WHERE realtime_link.id = new.id",
         [(closing.link_id, closing.now) for closing in closings if WHOLE_LINK in closing.feeds],
     )
-    return {closing.link_id for _, closing in closed}
+    return [(closing.link_id, str(closing.outcome)) for _, closing in closed]
 
 
 def adopt(buckets: Collection[int], worker: str, now: int) -> int:
@@ -121,9 +128,18 @@ def adopt(buckets: Collection[int], worker: str, now: int) -> int:
 
 def prove(proofs: Sequence[tuple[int, int, int]]) -> None:
     """Note up to when links are recorded in full, as (link id, proven_at, copies received since the last proof)."""
+    if not proofs:
+        return
+    ahead = _ahead()
     new = sql.rows({"id": "bigint", "proven": "bigint", "n": "bigint"})
     sql.execute(
         "UPDATE realtime_link SET proven_at = new.proven, received = realtime_link.received + new.n "
         f"FROM {new} AS new WHERE realtime_link.id = new.id",
-        proofs,
+        [(link_id, proven - ahead, n) for link_id, proven, n in proofs],
     )
+
+
+def _ahead() -> int:
+    """Return by how many microseconds this machine's clock is ahead of the database's, 0 if it is behind."""
+    here = now_us()
+    return max(0, here - sql.now_us())

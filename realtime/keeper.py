@@ -74,7 +74,7 @@ class Keeper:
         self._was_open = False
         self._was_suspect = False
         self._session = 0
-        self._lost_at: float | None = None
+        self._began: int | None = None
         self._feeds_noted = False
         self._opening: asyncio.Future[None] | None = None
         self._received = 0
@@ -102,8 +102,11 @@ class Keeper:
         if self.tap is not None:
             self.tap.changed()
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, text: str, lossy: bool) -> None:
+        """As Inlet.trouble; what may have been an event is repaired."""
         logger.warning("link %s: %s", self.subject, text)
+        if lossy and self.can_repair:
+            self.doubt(text, now_us())
 
     async def room(self) -> None:
         await self._parts.bridge.room()
@@ -130,8 +133,9 @@ class Keeper:
             return
         compared_at = self.repairs.compared_at
         heard_all = compared_at if self._is_wide and compared_at is not None else now_us()
-        opened = [(gaps.WHOLE_LINK, SWITCHED, heard_all - gaps.MARGIN)]
-        self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self.rows(), opened))
+        self._began = heard_all - gaps.MARGIN
+        opened = [(gaps.WHOLE_LINK, SWITCHED, self._began)]
+        self._opening = self._parts.bridge.note(FeedsState(self.link_id, self.user_id, self.rows(), opened))
         self.repairs.switch()
 
     def proof(self, through: int) -> tuple[int, int, int] | None:
@@ -139,10 +143,11 @@ class Keeper:
 
         Everything that arrived up to ``through`` (µs) is recorded, whoever's it is.
         None while nothing was heard since the last one: then that one still says all that is known. None also while
-        feeds' windows are being opened, which begin long before now: a worker that died between would leave none.
+        windows are being opened that begin long before now: a worker that died between would leave none.
         """
         if self._feeds_noted or (self._opening is not None and not self._opening.done()):
             return None
+        self._opening = None
         heard = self.manager.heard_at
         if heard == self._proven and not self._received:
             return None
@@ -193,7 +198,8 @@ class Keeper:
         doubtful = replaced and self._was_suspect
         if lost or doubtful:
             # By now the session is fenced off, but what it heard last is still known.
-            self._lost_at = self.manager.heard_at
+            heard = self.manager.heard_at
+            self._began = now_us() if heard is None else self._heard_us(heard) - gaps.MARGIN
             self.repairs.settled = False
         if lost or replaced:
             self.repairs.cancel()
@@ -235,7 +241,9 @@ class Keeper:
         note = LinkState(
             self.link_id, self.user_id, self._parts.worker, values, snapshot.session, because, now_us(), not_live, news
         )
-        self._parts.bridge.note(note)
+        noted = self._parts.bridge.note(note)
+        if not_live is not None:
+            self._opening = noted
 
     def _because(self, snapshot: LinkSnapshot) -> str:
         """Return what the flight recorder says of a change: of an open link not only its reason, but what happened."""
@@ -254,9 +262,7 @@ class Keeper:
 
     def began(self) -> int:
         """As Owner.began: at the last frame that was heard, less a margin."""
-        if self._lost_at is None:
-            return now_us()
-        return self._heard_us(self._lost_at) - gaps.MARGIN
+        return now_us() if self._began is None else self._began
 
     def _heard_us(self, boottime: float) -> int:
         return now_us() + round((boottime - self._parts.clock.boottime()) * 1_000_000)

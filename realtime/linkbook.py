@@ -7,6 +7,7 @@ order, and between links there is none to be kept.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -76,7 +77,7 @@ TRANSITION: dict[str, Kind] = {
 
 
 class LinkBook:
-    """One transaction's. Nothing of it is in the database before ``write``."""
+    """One transaction's. Nothing of it is in the database before ``write``. ``closed`` counts windows by outcome."""
 
     def __init__(self) -> None:
         self._states: dict[int, tuple[str, LinkValues]] = {}
@@ -85,6 +86,7 @@ class LinkBook:
         self._opened: dict[int, dict[str, tuple[str, int]]] = {}
         self._closings: dict[int, Closing] = {}
         self._told: set[int] = set()
+        self.closed: Counter[str] = Counter()
 
     def state(self, link_id: int, worker: str, values: LinkValues) -> None:
         """Have the link's row hold these values; ``worker`` is who keeps it."""
@@ -132,7 +134,9 @@ class LinkBook:
         sql.insert("realtime_transition", TRANSITION, self._transitions)
         opened = [(pk, feed, *about) for pk, feeds in self._opened.items() for feed, about in feeds.items()]
         self._told |= gaps.open_window(opened)
-        self._told |= gaps.close(list(self._closings.values()))
+        for link_id, outcome in gaps.close(list(self._closings.values())):
+            self._told.add(link_id)
+            self.closed[outcome] += 1
         for kept in (self._states, self._subscriptions, self._transitions, self._opened, self._closings):
             kept.clear()
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
 
-from realtime import documents, feeds, gaps, metrics
+from realtime import documents, feeds, gaps
 from realtime.bridge import NotRecorded
 from realtime.clock import now_us
 from realtime.notes import Backfill, CloseUnknown, FeedsState
@@ -23,7 +22,7 @@ from realtime.upstream.policy import FullJitter
 from realtime.upstream.shards import Shards
 from realtime.upstream.subscriptions import Subscription
 
-logger = logging.getLogger("realtime.keeper")
+logger = logging.getLogger("realtime.repairs")
 
 RECONCILE_EVERY = 3 * 3600.0
 """Seconds between comparisons of a link that stays up: they find what was lost although nothing said so."""
@@ -60,7 +59,7 @@ class Owner(Protocol):
         """Hear these feeds from now on; tell whether that changes anything."""
 
     def began(self) -> int:
-        """Return when a window begins (µs), if none is open."""
+        """Return when the window of the whole link began (µs) that this repair is to close."""
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the subscriptions as the pages show them."""
@@ -73,7 +72,8 @@ class Repairs:
     """One link's repairs, of which one runs at a time.
 
     ``settled`` says that one was done since the link was open: from then on each feed that falls silent has a window
-    of its own, before that all are in the link's. ``compared_at`` is when a snapshot was last compared (µs).
+    of its own, before that all are in the link's. ``compared_at`` is when a snapshot was last compared (µs, by the
+    database's clock).
     """
 
     def __init__(self, owner: Owner, parts: Parts) -> None:
@@ -83,8 +83,12 @@ class Repairs:
         self._parts = parts
         self._is_wide = parts.endpoint.dialect == "graphql"
         self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._again = False
+        self._switching = False
         self._doubted = False
+        self._closing: Backfill | None = None
+        self._sound_at: int | None = None
         self._answered: asyncio.Event | None = None
         self._covered: dict[str, float | None] = {}
         self._reconcile_at: float | None = None
@@ -95,14 +99,16 @@ class Repairs:
         """Compare what is recorded with a snapshot; asked for while one is under way, once more after it."""
         if not self._owner.can_repair:
             return
-        if self._task is None or self._task.cancelling():
-            self._begin(self._run(), "repair")
+        if self._task is None or self._task.done() or self._task.cancelling():
+            self._begin()
         else:
             self._again = True
 
     def doubt(self) -> None:
         """A window opened just now: compare, and do not close it with a snapshot that was asked for before."""
         self._doubted = True
+        if self._closing is not None:
+            self._closing.closes = None
         self.compare()
 
     def reconcile(self) -> None:
@@ -115,7 +121,8 @@ class Repairs:
         """Give every subscription up, ask for all anew as they are wanted now, and repair as after a connect."""
         self.settled = False
         self.cancel()
-        self._begin(self._switch_over(), "switch")
+        self._switching = True
+        self._begin()
 
     def subscription(self, subscription: Subscription) -> None:
         """A subscription changed its state: one that came back late has missed things."""
@@ -126,20 +133,23 @@ class Repairs:
 
     def cancel(self) -> None:
         """What is under way says nothing any more."""
+        self._switching = False
         if self._task is not None:
             self._task.cancel()
 
     async def end(self) -> None:
         """Cancel what is under way, and wait until it is over."""
         self.cancel()
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
 
-    def _begin(self, work: Coroutine[None, None, None], name: str) -> None:
-        self._task = asyncio.create_task(work, name=f"{name} {self._owner.subject}")
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"repair {self._owner.subject}")
+        self._tasks.add(self._task)
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         if self._task is task:
             self._task = None
 
@@ -158,6 +168,9 @@ class Repairs:
                 await asyncio.sleep(REPAIR_RETRY)
 
     async def _repair_or_give_up(self) -> None:
+        if self._switching:
+            await self._subscribe_anew()
+            self._switching = False
         try:
             await self._repair_once()
         except (SnapshotUnavailable, NotRecorded) as error:
@@ -181,22 +194,26 @@ class Repairs:
         closes = await self._closable()
         if not self._doubted:  # a window that opened meanwhile is for the next snapshot to close
             second.closes = closes
-        await self._parts.bridge.note(second)
+        await self._close_with(second)
         if second.widened:
             self._again = True  # what came of it just now was maybe not for this user yet
         self.compared_at = second.applied_at
-        spread = self._parts.rng.uniform(0.8, 1.2)
-        self._reconcile_at = self._parts.clock.monotonic() + RECONCILE_EVERY * spread
-        metrics.GAPS.labels("repaired" if second.differences else "nothing-missed").inc()
-        self._end_settling()
+        self._end_settling(second.applied_at + 1)
 
-    async def _switch_over(self) -> None:
-        """Subscribe anew; once all have their answer, or have had their time for it, repair as after a connect."""
+    async def _close_with(self, second: Backfill) -> None:
+        """Have a comparison recorded that closes windows; until it is, a doubt can still keep them open."""
+        self._closing = second
+        try:
+            await self._parts.bridge.note(second)
+        finally:
+            self._closing = None
+
+    async def _subscribe_anew(self) -> None:
+        """Give every subscription up and ask for all; wait until each has its answer, or has had its time for it."""
         wanted = await self._wanted()
         self._owner.want({})
         self._owner.want(wanted)
         await self._answers()
-        await self._run()
 
     async def _answers(self) -> None:
         """Wait until every subscription has its answer, or has had its time for it."""
@@ -217,29 +234,38 @@ class Repairs:
     async def _give_up(self, note: str) -> None:
         owner = self._owner
         logger.warning("link %s: gap stays unknown: %s", owner.subject, note)
-        self._covered = self._live()
+        self._covered, given_up_at = self._live(), now_us()
         closes = await self._closable()
         await self._parts.bridge.note(CloseUnknown(owner.link_id, owner.user_id, closes, note, now_us()))
-        metrics.GAPS.labels("unknown").inc()
-        self._end_settling()
+        self._end_settling(given_up_at)
 
-    def _end_settling(self) -> None:
+    def _end_settling(self, sound_at: int) -> None:
         """From now on each feed that falls silent has a window of its own, and so has one that just did.
 
-        One that is live by now, but was not all the while, has missed things: compare once more.
+        One that is live by now, but was not all the while, has missed things since ``sound_at`` (µs): compare once
+        more.
         """
-        self.settled = True
+        self.settled, self._sound_at = True, sound_at
+        if self._parts.provider is not None:
+            spread = self._parts.rng.uniform(0.8, 1.2)
+            self._reconcile_at = self._parts.clock.monotonic() + RECONCILE_EVERY * spread
         if any(s.status == "live" for s in self._uncovered()):
             self._again = True
         if any(s.status != "live" for s in self._owner.subscriptions):
             self._owner.note_feeds()
 
     async def _closable(self) -> list[str]:
-        """Return the windows that may close now, after opening one for each feed that was not live all the while."""
+        """Return the windows that may close now, after opening one for each feed that was not live all the while.
+
+        That begins with the link's, or after what was compared last. One that falls silent while it is being opened has
+        its own, which is not to be closed either.
+        """
         owner = self._owner
-        left = {s.feed: (s.feed, s.error or LATE.get(s.status, s.status), owner.began()) for s in self._uncovered()}
+        since = self._sound_at if self.settled and self._sound_at is not None else owner.began()
+        left = {s.feed: (s.feed, s.error or LATE.get(s.status, s.status), since) for s in self._uncovered()}
         await self._parts.bridge.note(FeedsState(owner.link_id, owner.user_id, owner.rows(), list(left.values())))
-        return [gaps.WHOLE_LINK, *(s.feed for s in owner.subscriptions if s.feed not in left)]
+        silent = left.keys() | {s.feed for s in self._uncovered()}
+        return [gaps.WHOLE_LINK, *(s.feed for s in owner.subscriptions if s.feed not in silent)]
 
     def _live(self) -> dict[str, float | None]:
         """Return the feeds that are live, with since when."""

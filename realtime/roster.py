@@ -171,11 +171,21 @@ class Roster:
             self._idle_since[row.link_id] = time.monotonic()
             manager.suspend("nobody is watching", self._grace)
 
+    def reconcile(self) -> None:
+        """Compare the links that were compared long ago."""
+        for keeper in self.keepers.values():
+            keeper.repairs.reconcile()
+
+    def proofs(self, through: int) -> list[tuple[int, int, int]]:
+        """Return what there is to be proven of the open links, as Keeper.proof."""
+        told = [keeper.proof(through) for keeper in self.keepers.values() if keeper.provable]
+        return [proof for proof in told if proof is not None]
+
     def compare(self, link_id: int) -> None:
-        """Compare what is recorded of a link with a snapshot."""
+        """Compare what is recorded of a link with a snapshot that is asked for from now on."""
         keeper = self.keepers.get(link_id)
         if keeper is not None:
-            keeper.compare()
+            keeper.repairs.doubt()
 
     async def forget(self) -> None:
         """Let go of links that nobody has watched for long: their state is in the database."""

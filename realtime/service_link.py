@@ -234,8 +234,11 @@ class ServiceLink:
     def subscription(self, subscription: Subscription) -> None:
         self._judge()
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, text: str, lossy: bool) -> None:
+        """As Inlet.trouble; what may have been an event concerned anybody."""
         logger.warning("service link: %s", text)
+        if lossy:
+            self._doubt_payload("", text)
 
     async def room(self) -> None:
         await self._has_room.wait()

@@ -91,7 +91,7 @@ class Ear:
     def subscription(self, subscription: Subscription) -> None:
         self.changed()
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, text: str, lossy: bool) -> None:
         logger.info("%s: %s", self.dialect, text)
 
     async def room(self) -> None:

@@ -374,11 +374,9 @@ class Worker:
             if (service := self._roster.parts.service) is not None:
                 service.prove()
             through = self.bridge.recorded_through()
-            for keeper in self.keepers.values():
-                keeper.repairs.reconcile()
-                if keeper.provable and (proof := keeper.proof(through)) is not None:
-                    link_id, proven, received = proof
-                    unwritten[link_id] = link_id, proven, received + unwritten.get(link_id, (0, 0, 0))[2]
+            self._roster.reconcile()
+            for link_id, proven, received in self._roster.proofs(through):
+                unwritten[link_id] = link_id, proven, received + unwritten.get(link_id, (0, 0, 0))[2]
             try:
                 await self._database.run(self._beat, list(unwritten.values()))
                 unwritten.clear()

@@ -238,8 +238,8 @@ class RecordingInlet:
     def subscription(self, subscription):
         self.changes.append((subscription.feed, subscription.status))
 
-    def trouble(self, text):
-        self.troubles.append(text)
+    def trouble(self, text, lossy):
+        self.troubles.append((text, lossy))
 
     async def room(self):
         await self.gate.wait()

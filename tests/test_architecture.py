@@ -102,7 +102,7 @@ RULES = (
     Rule("realtime.gates", engine("clock", "switches"), ("msgspec",)),
     Rule("realtime.switches", engine("clock", "models"), ("django",)),
     Rule("realtime.dualrun", engine("clock", "comparing", "events", "linkbook", "models"), ("msgspec",)),
-    Rule("realtime.gaps", engine("models", "sql")),
+    Rule("realtime.gaps", engine("clock", "models", "sql")),
     Rule("realtime.linkbook", engine("gaps", "models", "sql")),
     Rule(
         "realtime.notes",
@@ -140,9 +140,7 @@ RULES = (
     Rule("realtime.parts", (*UPSTREAM, *engine("bridge", "product", "service_link", "snapshot"))),
     Rule(
         "realtime.repairs",
-        engine(
-            *("bridge", "clock", "documents", "feeds", "gaps", "metrics", "notes", "parts", "snapshot", "upstream.*")
-        ),
+        engine(*("bridge", "clock", "documents", "feeds", "gaps", "notes", "parts", "snapshot", "upstream.*")),
     ),
     Rule(
         "realtime.keeper",

@@ -36,7 +36,7 @@ class EventsSession(Session):
         try:
             frame = messages.read(text)
         except messages.Malformed as error:
-            self._events.append(Trouble(f"unreadable frame: {error}"))
+            self._events.append(Trouble(f"unreadable frame: {error}", lossy=True))
             return
         handle = HANDLERS.get(frame.type)
         if handle is None:
@@ -68,7 +68,7 @@ class EventsSession(Session):
         if subscription is None:
             return
         if frame.event is None:
-            self._events.append(Trouble("data frame without an event", ident=frame.id))
+            self._events.append(Trouble("data frame without an event", ident=frame.id, lossy=True))
             return
         payloads = [frame.event] if isinstance(frame.event, str) else frame.event
         self._events.extend(Data(frame.id or "", subscription.target, payload) for payload in payloads)
@@ -81,7 +81,7 @@ class EventsSession(Session):
 
     def _on_broadcast_error(self, frame: messages.Frame, now: float) -> None:
         error = from_wire(frame.errors, "subscription")
-        self._events.append(Trouble(f"broadcast error: {error}", error, frame.id))
+        self._events.append(Trouble(f"broadcast error: {error}", error, frame.id, lossy=True))
 
     def _on_publish_success(self, frame: messages.Frame, now: float) -> None:
         awaited = self._publishes.pop(frame.id or "", None)

@@ -27,7 +27,7 @@ class GraphQLSession(Session):
             else:
                 handle(self, frame, now)
         except Malformed as error:
-            self._events.append(Trouble(f"unreadable frame: {error}"))
+            self._events.append(Trouble(f"unreadable frame: {error}", lossy=True))
 
     def _subscribe_frame(self, ident: str, target: str, authorization: Authorization) -> tuple[str, str]:
         request = Request(self._endpoint.host, messages.PATH, target)
@@ -57,7 +57,7 @@ class GraphQLSession(Session):
             self._events.append(Data(frame.id or "", subscription.target, data.decode()))
         if result.errors:
             error = from_wire(result.errors, "subscription")
-            self._events.append(Trouble(f"partial result: {error}", error, frame.id))
+            self._events.append(Trouble(f"partial result: {error}", error, frame.id, lossy=True))
 
     def _on_start_ack(self, frame: messages.Frame, now: float) -> None:
         self._move(frame.id or "", "accepted", now)

@@ -93,11 +93,15 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """An error that ends nothing: without an id, of a broadcast, or a frame that could not be read."""
+    """An error that ends nothing: without an id, of a broadcast, or a frame that could not be read.
+
+    ``lossy`` says that an event may have been lost with it.
+    """
 
     text: str
     error: RemoteError | None = None
     ident: str | None = None
+    lossy: bool = False
 
 
 SessionEvent = Accepted | Rejected | SubscriptionChanged | Data | Published | Trouble

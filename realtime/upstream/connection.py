@@ -50,8 +50,8 @@ class Inlet(Protocol):
     def subscription(self, subscription: Subscription) -> None:
         """A subscription changed its state."""
 
-    def trouble(self, text: str) -> None:
-        """The service said something that ends nothing, or something that could not be read."""
+    def trouble(self, text: str, lossy: bool) -> None:
+        """The service said something that ends nothing, or that could not be read: ``lossy`` if that was an event."""
 
     async def room(self) -> None:
         """Wait until there is room for more: this is how a slow database slows the socket."""
@@ -326,8 +326,8 @@ class _Life:
             self._announced = text
             self._sink.post(Trigger.SYNCED, final=not text, text=text)
 
-    def trouble(self, text: str) -> None:
-        self._inlet.trouble(text)
+    def trouble(self, text: str, lossy: bool) -> None:
+        self._inlet.trouble(text, lossy)
 
     def ended(self, line: Line) -> None:
         """The others end with the first, and none waits for another one's socket to be closed."""

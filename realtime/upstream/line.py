@@ -64,8 +64,8 @@ class Owner(Protocol):
     def full(self, line: Line, subscription: Subscription) -> None:
         """The service refused this one, because the connection holds as many as it may."""
 
-    def trouble(self, text: str) -> None:
-        """The service said something that ends nothing, or something that could not be read."""
+    def trouble(self, text: str, lossy: bool) -> None:
+        """The service said something that ends nothing, or that could not be read: ``lossy`` if that was an event."""
 
     def ended(self, line: Line) -> None:
         """The connection is over; what is left is to close its socket."""
@@ -190,7 +190,7 @@ class Line:
         elif isinstance(event, Rejected):
             raise event.error
         elif isinstance(event, Trouble):
-            self._owner.trouble(event.text)
+            self._owner.trouble(event.text, event.lossy)
 
     def _accepted(self, seconds: float, now: float) -> None:
         if self._patience is not None:

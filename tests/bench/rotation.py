@@ -33,7 +33,7 @@ class Numbers:
     def subscription(self, subscription: object) -> None:
         pass
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, text: str, lossy: bool) -> None:
         raise RuntimeError(text)
 
     async def room(self) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from django.contrib.auth import get_user_model
 
-from realtime import gaps
+from realtime import gaps, sql
 from realtime.models import BUCKETS, Gap, Link, bucket_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.feature("S4.12")]
@@ -35,10 +35,26 @@ def test_an_open_window_keeps_its_beginning_and_its_cause(links):
     assert (gap.cause, gap.started_at) == ("lost", NOW)
 
 
+def test_what_a_clock_tells_that_is_ahead_is_put_back_to_the_databases(links, monkeypatch):
+    """What was recorded since is asked for by the database's clock: a window may begin too early, never too late."""
+    monkeypatch.setattr("realtime.gaps.now_us", lambda: sql.now_us() + 5_000_000)
+    gaps.open_window([(links[0].pk, gaps.WHOLE_LINK, "lost", NOW)])
+    gaps.prove([(links[1].pk, NOW, 1)])
+    (gap,) = gaps.open_of(links[0].pk)
+    proven = Link.objects.get(pk=links[1].pk).proven_at
+    assert all(0 <= told - (NOW - 5_000_000) < 1_000_000 for told in (gap.started_at, proven))
+
+
+def test_a_clock_that_is_behind_is_left_as_it_is(links, monkeypatch):
+    monkeypatch.setattr("realtime.gaps.now_us", lambda: sql.now_us() - 5_000_000)
+    gaps.open_window([(links[0].pk, gaps.WHOLE_LINK, "lost", NOW)])
+    assert gaps.open_of(links[0].pk)[0].started_at == NOW
+
+
 def test_each_feed_has_a_window_of_its_own_beside_the_links(links):
     gaps.open_window([(links[0].pk, "roleChanged", "refused", NOW + 1), (links[0].pk, gaps.WHOLE_LINK, "lost", NOW)])
     assert [gap.feed for gap in gaps.open_of(links[0].pk)] == ["", "roleChanged"]
-    assert close(links[0], gaps.WHOLE_LINK) == {links[0].pk}
+    assert close(links[0], gaps.WHOLE_LINK) == [(links[0].pk, "nothing-missed")]
     assert [gap.feed for gap in gaps.open_of(links[0].pk)] == ["roleChanged"]
 
 

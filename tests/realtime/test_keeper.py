@@ -19,6 +19,7 @@ from realtime.appsync.auth import ApiKey
 from realtime.bridge import Bridge, now_us
 from realtime.keeper import Keeper
 from realtime.models import Gap, Link, Transition
+from realtime.notes import FeedsState
 from realtime.parts import Parts
 from realtime.snapshot import Snapshot, SnapshotUnavailable
 from realtime.upstream.clock import SystemClock
@@ -165,7 +166,7 @@ async def upstream(link, database):
     asked = {}
     bridge = Bridge(
         database, FieldRecorder(asks=True), lambda entries: None, set, lambda *about: None,
-        lambda link_id: asked["keeper"].compare(),
+        lambda link_id: asked["keeper"].repairs.doubt(),
     )  # fmt: skip
     task = asyncio.create_task(bridge.run())
     made = Upstream(link, bridge, database, Provider())
@@ -223,6 +224,116 @@ async def test_what_is_doubted_while_its_windows_are_noted_is_not_closed_by_it_e
     upstream.keeper.compare()
     await upstream.until("nothing-missed")
     assert provider.asked == before + 4
+
+
+def before_it_closes(upstream, happens):
+    """Have something happen once, when the note that closes windows has just been given to the bridge."""
+    notes, happening = upstream.bridge.note, [happens]
+
+    def note(applied):
+        done = notes(applied)
+        if getattr(applied, "closes", None) and happening:
+            happening.pop()(done)
+        return done
+
+    upstream.bridge.note = note
+
+
+@pytest.mark.feature("S4.4")
+async def test_what_is_doubted_while_what_closes_windows_waits_for_the_database_is_not_closed_by_it(upstream):
+    await upstream.open()
+    before = upstream.provider.asked
+    upstream.keeper.doubt("an entity not known before", now_us())
+    before_it_closes(upstream, lambda done: upstream.keeper.repairs.doubt())
+    await upstream.until("nothing-missed")
+    assert upstream.provider.asked == before + 4
+
+
+async def test_a_payload_that_is_unreadable_during_a_comparison_is_not_closed_by_it(upstream):
+    await upstream.open()
+    provider, before = upstream.provider, upstream.provider.asked
+
+    def hear():
+        if provider.asked == before + 2:
+            upstream.keeper.data("tokenRevoked", "{")
+
+    provider.before_answer = hear
+    upstream.keeper.compare()
+    await upstream.until("nothing-missed")
+    assert provider.asked == before + 4
+
+
+async def test_one_that_is_recorded_together_with_what_closes_windows_is_not_closed_by_it(upstream, monkeypatch):
+    await upstream.open()
+    provider, before = upstream.provider, upstream.provider.asked
+    closable, payloads = upstream.keeper.repairs._closable, ["{"]
+
+    async def heard_meanwhile():
+        closes = await closable()
+        if payloads:
+            upstream.keeper.data("tokenRevoked", payloads.pop())
+        return closes
+
+    monkeypatch.setattr(upstream.keeper.repairs, "_closable", heard_meanwhile)
+    upstream.keeper.compare()
+    await upstream.until("nothing-missed")
+    assert provider.asked == before + 4
+
+
+async def test_what_is_asked_for_in_the_very_pass_in_which_a_repair_ends_is_done(upstream):
+    """The repair's task is over then, and nobody was told yet."""
+    await upstream.open()
+    before, asking = upstream.provider.asked, []
+
+    async def ask_after(done):
+        await done
+        upstream.keeper.compare()
+
+    before_it_closes(upstream, lambda done: asking.append(asyncio.create_task(ask_after(done))))
+    upstream.keeper.compare()
+    await asyncio.wait_for(upstream.keeper.repairs._task, DEADLINE)
+    await asyncio.wait(asking)
+    await asyncio.wait_for(upstream.keeper.repairs._task, DEADLINE)
+    assert upstream.provider.asked == before + 4
+
+
+@pytest.mark.parametrize("lossy", [True, False])
+async def test_a_frame_that_may_have_been_an_event_and_could_not_be_read_is_a_window(upstream, lossy):
+    await upstream.open()
+    before = upstream.provider.asked
+    upstream.keeper.trouble("unreadable frame: it is no JSON", lossy)
+    if lossy:
+        await upstream.until("nothing-missed")
+        assert (await upstream.gaps())[1] == ("", "unreadable frame: it is no JSON", "nothing-missed")
+    else:
+        await asyncio.wait([upstream.bridge.note(FeedsState(upstream.link.pk, upstream.link.user_id, []))])
+        assert len(await upstream.gaps()) == 1 and upstream.provider.asked == before
+
+
+async def test_a_feed_that_falls_silent_while_windows_are_opened_keeps_its_own(upstream):
+    await upstream.open()
+    upstream.feeds("live")
+    await upstream.until("open", 0)
+    notes, silenced = upstream.bridge.note, []
+
+    def note(applied):
+        done = notes(applied)
+        if isinstance(applied, FeedsState) and not silenced:
+            silenced.append("roleChanged")
+            upstream.feeds("refused", only="roleChanged")
+        return done
+
+    def before_answer():
+        if upstream.provider.asked % 2 == 0:
+            upstream.bridge.note = note
+
+    upstream.provider.before_answer = before_answer
+    upstream.keeper.compare()
+    await asyncio.wait_for(upstream.keeper.repairs._task, DEADLINE)
+    assert silenced == ["roleChanged"]
+    await upstream.until("open")
+    assert await upstream.gaps(outcome="open") == [("roleChanged", "refused", "open")]
+    assert [gap for gap in await upstream.gaps() if gap[0]] == [("roleChanged", "refused", "open")]
 
 
 @pytest.mark.feature("S4.4")
@@ -620,6 +731,42 @@ async def test_a_second_switch_during_the_first_goes_on_with_its_window(upstream
     upstream.feeds("live")
     await upstream.until("open", 0)
     assert [cause for _, cause, _ in await upstream.gaps()] == ["connecting", "organisation switched"]
+
+
+@pytest.mark.feature("S4.5")
+async def test_after_a_switch_no_window_begins_with_a_loss_that_was_repaired_long_ago(upstream):
+    upstream.keeper.repairs._parts = dataclasses.replace(
+        upstream.keeper.repairs._parts, policy=preset("full-jitter", sync_timeout=0.05)
+    )
+    await upstream.open()
+    upstream.be(State.BACKOFF, "connection lost", silent_for=3600.0)
+    upstream.be(State.OPEN)
+    await upstream.until("repaired", 2)
+    began = now_us()
+    await switched(upstream)
+    for feed in [s.feed for s in upstream.keeper.subscriptions if s.feed != "roleChanged"]:
+        upstream.feeds("live", only=feed)
+    await upstream.until("nothing-missed")
+    gap = await upstream.database.run(lambda: Gap.objects.get(outcome="open"))
+    assert gap.feed == "roleChanged" and gap.started_at >= began - gaps.MARGIN
+
+
+async def test_after_a_comparison_that_could_not_be_made_the_next_is_made_all_the_same(upstream, monkeypatch):
+    await upstream.open()
+    asked = upstream.provider.asked
+
+    def fail():
+        if upstream.provider.asked == asked + 1:
+            raise SnapshotUnavailable("snapshot: unreadable", retryable=False)
+
+    upstream.provider.before_answer = fail
+    now = upstream.clock.monotonic()
+    for comparison, snapshots in ((1, 1), (2, 3)):
+        later = now + comparison * 1.3 * repairs.RECONCILE_EVERY
+        monkeypatch.setattr(upstream.clock, "monotonic", lambda later=later: later)
+        upstream.keeper.repairs.reconcile()
+        await asyncio.wait_for(upstream.keeper.repairs._task, DEADLINE)
+        assert upstream.provider.asked == asked + snapshots
 
 
 @pytest.mark.feature("S4.5")

@@ -64,6 +64,16 @@ async def test_shared_credentials_that_were_refused_are_tried_again_after_a_whil
     assert (refused.told, other.told) == (["sub-1"], [])
 
 
+def test_each_link_is_proven_as_far_as_it_was_heard_itself(made):
+    links, clock = made()
+    heard = {1: 970, 2: 999, 3: 1_000, 4: 990}
+    for link_id, at in heard.items():
+        links.keepers[link_id] = kept = Kept(clock, State.OPEN)
+        kept.provable = link_id != 4
+        kept.proof = lambda through, link_id=link_id, at=at: None if at > 999 else (link_id, min(through, at), 5)
+    assert links.proofs(998) == [(1, 970, 5), (2, 998, 5)]
+
+
 async def test_a_users_own_credentials_wait_for_the_user(made):
     links, clock = made()
     links.keepers[1] = refused = Kept(clock, State.WAITING, {"auth"})

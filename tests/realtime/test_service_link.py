@@ -486,6 +486,15 @@ async def test_what_could_not_be_read_counts_as_not_heard_until_somebody_repairs
     assert site.link.heard_through() == site.link.manager.heard_at
 
 
+async def test_a_frame_that_may_have_been_an_event_and_could_not_be_read_concerns_everybody(site):
+    site.link.trouble("unknown frame type 'news'", lossy=False)
+    site.link.trouble("unreadable frame: it is no JSON", lossy=True)
+    await site.clock.advance(0.0)
+    assert [len(hearer.doubts) for hearer in site.hearers.values()] == [1, 1, 1]
+    (kept,) = [note for note in site.notes if isinstance(note, Unreadable)]
+    assert kept.error == "unreadable frame: it is no JSON"
+
+
 async def test_doubts_are_repaired_while_events_go_on_and_on(site):
     """The next event always waits when the last one was looked up."""
     lookups = 0

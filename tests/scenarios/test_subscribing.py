@@ -59,7 +59,7 @@ async def test_b20_a_refused_subscription_costs_neither_its_siblings_nor_the_soc
 async def test_b22_an_error_without_an_id_is_told_and_ends_nothing(link, server, wire):
     await opened(link)
     server.socket.arrive(wire.error("UnsupportedOperation"))
-    await eventually(lambda: link.inlet.troubles == ["error of the service: UnsupportedOperation"])
+    await eventually(lambda: link.inlet.troubles == [("error of the service: UnsupportedOperation", False)])
     assert (link.state, set(link.statuses().values())) == (State.OPEN, {"live"})
 
 

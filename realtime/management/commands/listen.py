@@ -151,7 +151,7 @@ class Listener:
         if subscription.status == "live" and self._lost_at is not None:
             self._line("gap", channel=subscription.feed, since=self._lost_at.isoformat())
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, text: str, lossy: bool) -> None:
         self._line("error", text=text)
 
     async def room(self) -> None:
