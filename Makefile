@@ -65,9 +65,10 @@ test-python: install  ## Run the Python tests, those in Chromium and with short 
 test-postgres: install  ## Run what writes on a PostgreSQL of its own, if that is installed.
 	$(BIN)/python -m tests.on_postgres $(POSTGRES_TESTS)
 
+# Hours of what is logged fill the memory, and asyncio's own checks take a fifth of the time.
 .PHONY: soak
 soak: install  ## Run the tests that take hours: long properties, random faults, fuzzing.
-	$(BIN)/pytest -m soak -o faulthandler_timeout=0
+	$(BIN)/pytest -m soak -p no:logging -o asyncio_debug=false -o faulthandler_timeout=0
 
 .PHONY: bench
 bench: install chromium  ## Measure speed beside plainer ways to do the same. BENCH="--only live --turns 1" narrows it.
