@@ -15,6 +15,7 @@ class Reason(StrEnum):
     BROWSER_OFFLINE = "browser-offline"
     WORKER_SILENT = "worker-silent"
     UPSTREAM_DOWN = "upstream-down"
+    PARTLY_LIVE = "partly-live"
     CATCHING_UP = "catching-up"
     NOBODY_WATCHING = "nobody-watching"
 
@@ -24,6 +25,7 @@ LABELS = {
     Reason.BROWSER_OFFLINE: "Browser offline",
     Reason.WORKER_SILENT: "Worker silent",
     Reason.UPSTREAM_DOWN: "Upstream down",
+    Reason.PARTLY_LIVE: "Partly live",
     Reason.CATCHING_UP: "Catching up",
     Reason.NOBODY_WATCHING: "Nobody was watching",
 }
@@ -33,6 +35,7 @@ EXPLANATIONS = {
     Reason.BROWSER_OFFLINE: "This browser is cut off; values are as old as its last contact.",
     Reason.WORKER_SILENT: "The process that listens upstream has gone quiet; changes may be waiting there.",
     Reason.UPSTREAM_DOWN: "Your upstream link is not open; changes since then are fetched once it is back.",
+    Reason.PARTLY_LIVE: "Some of your upstream feeds are not heard; what they would tell is only found by comparing now and then.",
     Reason.CATCHING_UP: "The upstream link is open again and what was missed is being fetched.",
     Reason.NOBODY_WATCHING: "Your link sleeps while no browser is open; it resumes with this page.",
 }
@@ -40,11 +43,15 @@ EXPLANATIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """What is known of the way from upstream to the database, for one person."""
+    """What is known of the way from upstream to the database, for one person.
+
+    ``link_reason`` is why the link is not as it should be; an open one has a reason while some feeds are not heard.
+    """
 
     link_state: str
     gap_open: bool
     worker_alive: bool
+    link_reason: str = ""
 
 
 def judge(path: Path) -> Reason:
@@ -55,4 +62,6 @@ def judge(path: Path) -> Reason:
         return Reason.WORKER_SILENT
     if path.link_state != "open":
         return Reason.UPSTREAM_DOWN
+    if path.link_reason:
+        return Reason.PARTLY_LIVE
     return Reason.CATCHING_UP if path.gap_open else Reason.CURRENT

@@ -30,7 +30,8 @@ class OwnLink:
     def freshness(self, now: int) -> freshness.Reason:
         """Why what came over this link may be old at `now` (µs)."""
         worker_alive = now - self.worker_beat < WORKER_SILENT_AFTER
-        return freshness.judge(freshness.Path(self.public["state"], self.public["gap"] is not None, worker_alive))
+        link = self.public
+        return freshness.judge(freshness.Path(link["state"], link["gap"] is not None, worker_alive, link["reason"]))
 
     @property
     def entity(self) -> Entity:

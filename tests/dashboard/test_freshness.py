@@ -13,6 +13,7 @@ from dashboard.freshness import EXPLANATIONS, LABELS, Path, Reason, judge
     [
         (Path("open", gap_open=False, worker_alive=True), Reason.CURRENT),
         (Path("open", gap_open=True, worker_alive=True), Reason.CATCHING_UP),
+        (Path("open", gap_open=True, worker_alive=True, link_reason="refused: roleChanged"), Reason.PARTLY_LIVE),
         (Path("open", gap_open=False, worker_alive=False), Reason.WORKER_SILENT),
         (Path("backoff", gap_open=True, worker_alive=True), Reason.UPSTREAM_DOWN),
         (Path("stopped", gap_open=False, worker_alive=True), Reason.UPSTREAM_DOWN),
@@ -31,7 +32,8 @@ def test_only_a_path_without_a_flaw_is_current():
         for state in states
         for gap in (True, False)
         for alive in (True, False)
-        if judge(path := Path(state, gap, alive)) is Reason.CURRENT
+        for why in ("", "refused: roleChanged")
+        if judge(path := Path(state, gap, alive, why)) is Reason.CURRENT
     ]
     assert current == [Path("open", gap_open=False, worker_alive=True)]
 

@@ -6,7 +6,7 @@
  */
 
 /** @typedef {"current" | "browser-offline" | "nobody-watching" | "worker-silent" | "upstream-down" |
- *   "catching-up"} Freshness */
+ *   "partly-live" | "catching-up"} Freshness */
 
 /** What each word is called on the page. */
 export const LABELS = Object.freeze({
@@ -15,6 +15,7 @@ export const LABELS = Object.freeze({
   "nobody-watching": "Nobody was watching",
   "worker-silent": "Worker silent",
   "upstream-down": "Upstream down",
+  "partly-live": "Partly live",
   "catching-up": "Catching up",
 });
 
@@ -25,6 +26,7 @@ export const EXPLANATIONS = Object.freeze({
   "nobody-watching": "Your link sleeps while no browser is open; it resumes with this page.",
   "worker-silent": "The process that listens upstream has gone quiet; changes may be waiting there.",
   "upstream-down": "Your upstream link is not open; changes since then are fetched once it is back.",
+  "partly-live": "Some of your upstream feeds are not heard; what they would tell is only found by comparing now and then.",
   "catching-up": "The upstream link is open again and what was missed is being fetched.",
 });
 
@@ -37,6 +39,7 @@ export function freshness({ connection, resyncing, upstream, link }) {
   if (link.state === "suspended") return "nobody-watching";
   if (upstream?.worker === "silent") return "worker-silent";
   if (link.state !== undefined && link.state !== "open") return "upstream-down";
+  if (!resyncing && link.reason) return "partly-live"; // of an open link: some feeds are not heard
   if (resyncing || link.gap) return "catching-up";
   return "current";
 }

@@ -74,6 +74,14 @@ const pathWords = {
       "What changes meanwhile is fetched afterwards.",
     ),
   }),
+  "partly-live": ({ link }, { time }) => ({
+    tone: "warn",
+    text: "Partly live",
+    detail: sentences(
+      `${link.reason}.`,
+      link.gap && `Since ${time(link.gap.since / 1000)} what these would tell is only found by comparing now and then.`,
+    ),
+  }),
   "catching-up": ({ link, snapshotError }, { time }) => ({
     tone: "busy",
     text: "Catching up",

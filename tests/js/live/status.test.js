@@ -38,6 +38,7 @@ const cases = [
   ["Not live", "down", "browser-offline", status({ connection: { state: "closed" } })],
   ["Catching up", "busy", "catching-up", status({ resyncing: true })],
   ["Catching up", "busy", "catching-up", status({ link: { state: "open", gap: { since: SINCE * 1000, cause: "drop" } } })],
+  ["Partly live", "warn", "partly-live", status({ link: { state: "open", reason: "refused: roleChanged", gap: { since: SINCE * 1000, cause: "refused" } } })],
   ["Upstream down: token expired", "warn", "upstream-down", status({ link: { state: "cooling", reason: "token expired: 401 from the issuer", since: SINCE * 1000 } })],
   ["Upstream down", "warn", "upstream-down", status({ link: { state: "connecting", reason: "" } })],
   ["Nobody was watching; resuming", "busy", "nobody-watching", status({ link: { state: "suspended" } })],
@@ -65,6 +66,8 @@ test("the longer story has the cause and the next step", () => {
   assert.equal(words(lost({ state: "failed", cause: "Signed out", next: "Sign in again." }), clock).detail, "Sign in again.");
   assert.match(words(lost({ since: SINCE, nextTry: NOW + 3400 }), clock).detail, /Reconnecting in 4 s/);
   assert.match(words(status({ resyncing: true, snapshotError: "The server answered 503" }), clock).detail, /503/);
+  const partly = { state: "open", reason: "refused: roleChanged", gap: { since: SINCE * 1000, cause: "refused" } };
+  assert.match(words(status({ link: partly }), clock).detail, /refused: roleChanged\. Since 14:02 /);
   const down = { state: "cooling", reason: "token expired: 401 from the issuer", since: SINCE * 1000 };
   assert.match(words(status({ link: down }), clock).detail, /401 from the issuer\. Since 14:02\./);
   assert.match(words(status({ path: { layer: "down" } }), clock).detail, /message layer is down/);
