@@ -37,13 +37,15 @@ class Identity:
 class Call:
     """What is being asked for: as far as signing goes always a POST to ``path`` with ``body``.
 
-    ``namespace`` is that of the channel that it is about, if it is about one.
+    ``namespace`` is that of the channel that it is about, if it is about one. ``rebuilt``: ``body`` is what the
+    service makes of a message, and not what the client sent.
     """
 
     name: OperationName
     path: str
     body: bytes
     namespace: str = ""
+    rebuilt: bool = False
 
 
 class Authorizer:
@@ -100,7 +102,7 @@ class Authorizer:
 
     def _iam(self, credentials: Mapping[str, str], call: Call) -> Identity:
         body = call.body
-        if self._auth.html_escapes_signed_body and call.name != "connect":
+        if self._auth.html_escapes_signed_body and call.rebuilt:
             body = body.replace(b"&", rb"\u0026").replace(b"<", rb"\u003c").replace(b">", rb"\u003e")
         sigv4.verify(credentials, path=call.path, body=body, secret_of=self._auth.iam_keys.get)
         return Identity("iam")

@@ -110,7 +110,8 @@ class EventsSession(Session):
 
     def _publish(self, ident: str, message: dict[str, Any]) -> dict[str, Any]:
         channel, events = message.get("channel"), message.get("events")
-        identity = self._identify(message, Call("publish", PATH, signed_body(channel, events), _namespace(channel)))
+        body = signed_body(channel, events)
+        identity = self._identify(message, Call("publish", PATH, body, _namespace(channel), rebuilt=True))
         self._check_rate()
         outcome = publish(self.api, identity, channel, events, TOO_MANY_OVER_WEBSOCKET)
         return {"id": ident, "type": "publish_success", **outcome}

@@ -70,7 +70,7 @@ class Command(ExampleCommand):
         add("--iam-key", action="append", default=[], metavar="ID:SECRET", help="an IAM key; repeatable")
         add("--auth-mode", action="append", default=[], metavar="OPERATION=MODES", help=AUTH_MODE_HELP)
         add("--check-host", action="store_true", help="refuse authorization objects that name another host")
-        add("--html-escape", action="store_true", help="check signatures as if <, > and & had been escaped")
+        add("--html-escape", action="store_true", help="check signed WebSocket publishes as if <, > and & were escaped")
         add("--token-ttl", type=int, metavar="SECONDS", help="life of id and access tokens (3600)")
         add("--keep-alive", type=int, metavar="MS", help="interval of keep-alives (60000)")
         add("--timeout", type=int, metavar="MS", help="connectionTimeoutMs of the ack (300000)")

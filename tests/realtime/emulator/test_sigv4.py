@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import msgspec
 import pytest
 from botocore.auth import SigV4Auth
@@ -13,6 +14,8 @@ from realtime.emulator.errors import ApiError
 from realtime.emulator.issuer import Issuer
 from realtime.emulator.options import Auth
 from realtime.emulator.sigv4 import _key, verify
+
+from .client import Client, encoded
 
 CONNECT = Call("connect", "/event", b"{}")
 SUBSCRIBE = Call("subscribe", "/event", b'{"channel":"/default/a"}')
@@ -76,16 +79,46 @@ def test_refuses_signatures_that_are_none(authorizer, name):
         authorizer.identify({**signed(CONNECT), name: "AWS4-HMAC-SHA256 nonsense"}, CONNECT)
 
 
-def test_html_escaping_breaks_signatures_of_bodies_with_angle_brackets_only(issuer):
-    auth = Auth(iam_keys={"AKIDEXAMPLE": "secret"}, html_escapes_signed_body=True)
-    authorizer = Authorizer(auth, issuer, "vortex-app")
-    plain, angled = (
-        Call("publish", "/event", msgspec.json.encode({"channel": "/default/a", "events": [event]}))
-        for event in ('"x"', '"<x>"')
-    )
-    assert authorizer.identify(signed(plain), plain).mode == "iam"
-    with pytest.raises(ApiError):
-        authorizer.identify(signed(angled), angled)
+@pytest.fixture
+async def escaping(started):
+    return await started(auth=Auth(iam_keys={"AKIDEXAMPLE": "secret"}, html_escapes_signed_body=True))
+
+
+@pytest.mark.parametrize(("event", "reply"), [('"x"', "publish_success"), ('"<x>&"', "publish_error")])
+async def test_c04_html_escaping_breaks_signed_websocket_publishes_with_angle_brackets(escaping, event, reply):
+    client = await Client.ready(escaping, signed(CONNECT))
+    body = msgspec.json.encode({"channel": "/default/a", "events": [event]})
+    await client.publish("/default/a", event, auth=signed(Call("publish", "/event", body)))
+    await client.expect(type=reply, id="p1")
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/event", {"channel": "/default/a", "events": ['"<x>&"']}),
+        ("/graphql", {"query": "query Q($a: String) { __typename }", "variables": {"a": "<x>&"}}),
+    ],
+)
+async def test_c04_a_signed_request_over_http_is_verified_as_it_was_sent(escaping, path, message):
+    call = Call("publish", path, msgspec.json.encode(message))
+    elsewhere = signed(Call("publish", f"{path}/connect", call.body))
+    async with httpx.AsyncClient(base_url=escaping.url) as http:
+        assert (await http.post(path, headers=signed(call), content=call.body)).status_code == 200
+        for headers, body in ((signed(call), call.body + b" "), (elsewhere, call.body)):
+            assert (await http.post(path, headers=headers, content=body)).status_code == 400
+
+
+async def test_c04_a_signed_start_is_verified_over_the_text_that_was_sent(escaping):
+    url = escaping.urls["graphql_realtime_url"]
+    auth = signed(Call("connect", "/graphql/connect", b"{}"))
+    client = await Client.ready(escaping, auth, url=url, subprotocols=["graphql-ws", encoded(auth)])
+    data = '{ "query": "subscription { onRoleChange(orgId: \\"<x>&\\") { role } }" }'
+    for path, reply in (("/graphql/connect", "error"), ("/graphql", "start_ack")):
+        extensions = {"authorization": signed(Call("subscribe", path, data.encode()))}
+        await client.send(type="start", id="1", payload={"data": data, "extensions": extensions})
+        await client.expect(type=reply, id="1")
+    await client.close()
 
 
 # ── What AWS publishes ───────────────────────────────────────────────────────────────────────────────────────
