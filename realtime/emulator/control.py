@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -105,10 +104,11 @@ class Control:
             for sub in [fault.sub] if fault.sub else list(self._fleet.world.people):
                 self._api.issuer.expire(sub)
             return []
-        sessions = [s for s in self._api.sessions.values() if concerns(fault, s.sub, s.id)][: fault.count]
-        for session in sessions:
-            _act_on(session, fault)
-        return [session.id for session in sessions]
+        hit: list[str] = []
+        for session in tuple(self._api.sessions.values()):
+            if len(hit) != fault.count and _concerns(fault, session) and session.suffer(fault):
+                hit.append(session.id)
+        return hit
 
     # World
 
@@ -198,14 +198,10 @@ def _is_this_machine(peer: str) -> bool:
         return False
 
 
-def _act_on(session: Session, fault: Fault) -> None:
-    actions: dict[str, Callable[[], None]] = {
-        "drop": session.socket.abort if fault.code is None else lambda: session.socket.close(fault.code, fault.reason),
-        "half-open": session.socket.freeze,
-        "malformed": lambda: session.socket.send_text(fault.frame.encode()),
-        "error-frame": lambda: session.send_fault(fault.error_type, fault.message),
-    }
-    actions[fault.kind]()
+def _concerns(fault: Fault, session: Session) -> bool:
+    """Tell whether a fault is about a socket; one about a channel is about those that subscribe to it."""
+    channels = session.subscriptions() or (None,)
+    return any(concerns(fault, session.sub, session.id, channel) for channel in channels)
 
 
 def _pace(body: bytes) -> Pace | None:

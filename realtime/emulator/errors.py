@@ -7,7 +7,8 @@ class ApiError(Exception):
     """A refusal, as AppSync words it.
 
     ``error_type`` goes into ``errors[0].errorType`` and, over HTTP, into ``x-amzn-errortype``; None leaves it out, as
-    the service does in a few places. ``status`` is the HTTP status, and the ``errorCode`` of a ``connection_error``.
+    the service does in a few places. ``status`` is the HTTP status, and the ``errorCode`` of a ``connection_error``,
+    which has none if it is 0.
     """
 
     def __init__(self, error_type: str | None, message: str | None = None, *, status: int = 400) -> None:
@@ -23,7 +24,7 @@ class ApiError(Exception):
             error["errorType"] = self.error_type
         if self.message is not None:
             error["message"] = self.message
-        if with_code:
+        if with_code and self.status:
             error["errorCode"] = self.status
         return error
 

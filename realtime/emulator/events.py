@@ -17,6 +17,7 @@ from realtime.emulator.auth import Call, Identity, normalized
 from realtime.emulator.broker import Published, Subscription
 from realtime.emulator.delivery import DataFrame
 from realtime.emulator.errors import ApiError, bad_request, throttled, unauthorized, unsupported
+from realtime.emulator.faults import Fault, Kind, concerns
 from realtime.emulator.http import Request, Response, json_response
 from realtime.emulator.publishing import (
     BAD_CHANNEL,
@@ -65,6 +66,14 @@ class EventsSession(Session):
     def subscriptions(self) -> list[str]:
         return [subscription.pattern for subscription in self._subscriptions.values()]
 
+    def suffer(self, fault: Fault) -> bool:
+        if fault.kind != "broadcast-error":
+            return super().suffer(fault)
+        told = [s.id for s in self._subscriptions.values() if concerns(fault, self.sub, self.id, s.pattern)]
+        for ident in told:
+            self.send_error(ident, fault.as_error(), "broadcast_error")
+        return bool(told)
+
     def needs_init(self) -> bool:
         return self.api.options.limits.requires_init
 
@@ -97,7 +106,7 @@ class EventsSession(Session):
         if self.api.faults.match("throttle", **about):
             raise throttled()
         if fault := self.api.faults.match("subscribe-error", **about):
-            raise ApiError(fault.error_type, fault.message)
+            raise fault.as_error()
         if namespace(pattern) not in self.api.options.known_namespaces:
             raise unauthorized(None)
 
@@ -135,8 +144,12 @@ class EventsSession(Session):
     def deliver(self, subscription: Subscription, event: Published) -> None:
         """Send an event as a data frame."""
         encoded = event.encoded
-        if self.api.faults.standing and self._is_array(event):
-            encoded = b"[" + encoded + b"]"
+        if self.api.faults.standing:
+            if fault := self._fault("broadcast-error", event):
+                self.send_error(subscription.id, fault.as_error(), "broadcast_error")
+                return
+            if self._fault("array-event", event):
+                encoded = b"[" + encoded + b"]"
         self.delivery.send(
             DataFrame(
                 subscription.id,
@@ -148,9 +161,8 @@ class EventsSession(Session):
             )
         )
 
-    def _is_array(self, event: Published) -> bool:
-        about = {"sub": self.sub, "connection": self.id, "channel": event.channel}
-        return self.api.faults.match("array-event", **about) is not None
+    def _fault(self, kind: Kind, event: Published) -> Fault | None:
+        return self.api.faults.match(kind, sub=self.sub, connection=self.id, channel=event.channel)
 
 
 class EventsEndpoint:

@@ -2,8 +2,9 @@
 
 A fault is posted to ``control/faults`` as JSON, e.g. ``{"kind": "drop", "user": "viewer", "for": 5}``. Everybody is
 concerned unless ``sub`` (or ``user``, an account's name), ``connection`` or ``channel`` (part of a name) narrows it.
-It stands until it has hit ``count`` times, ``for`` seconds have passed, or it is cleared; `drop`, `half-open`,
-`malformed`, `error-frame` and `expire-token` act once, at once, and go on for ``for`` seconds only if asked to.
+It stands until it has hit ``count`` times, ``for`` seconds have passed, or it is cleared; those of ``AT_ONCE`` act
+once, at once, on the sockets there are (with a ``channel``: on those that subscribe to it), and go on for ``for``
+seconds only if asked to: on sockets that come meanwhile, and `broadcast-error` instead of each event.
 """
 
 from __future__ import annotations
@@ -17,17 +18,21 @@ import msgspec
 from websockets.exceptions import WebSocketException
 from websockets.frames import Close
 
+from realtime.emulator.errors import ApiError
+
 Kind = Literal[
     # towards new connections
     "refuse",  # answer the upgrade with HTTP `status` (503); status 0 resets the connection without an answer
     "stall",  # accept the upgrade and never acknowledge
     "late-ack",  # acknowledge after `delay` ms
+    "connection-error",  # say `error_type` and `message` instead, with `status` (503; 0: none) as its code, and close
     # towards live sockets
     "drop",  # close with `code`, or, without one, without a close frame; with `for`, refuse new ones meanwhile
     "half-open",  # stop reading and writing, keep the TCP connection open
     "silence",  # send neither keep-alives nor data; what was published meanwhile is lost
     "malformed",  # send `frame`, or a text that is no JSON
     "error-frame",  # send an error without an id, of `error_type`
+    "broadcast-error",  # Events: tell each subscription that an event of its channel went wrong, with `error_type`
     # towards operations
     "drop-reply",  # carry out and never answer; `operation` is subscribe, unsubscribe or publish, or any
     "ignore",  # neither carry out nor answer; `operation` as above
@@ -53,7 +58,11 @@ Kind = Literal[
     "slow-http",  # answer the token and snapshot endpoints after `delay` ms
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
-AT_ONCE: frozenset[str] = frozenset({"drop", "half-open", "malformed", "error-frame", "expire-token"})
+AT_ONCE: frozenset[str] = frozenset(
+    {"drop", "half-open", "malformed", "error-frame", "broadcast-error", "expire-token"},
+)
+# Of those, what a socket that comes later suffers once it is acknowledged.
+AFTER_ACK: tuple[Kind, ...] = ("malformed", "error-frame", "half-open")
 # How long, in ms, `shuffle` holds a frame back when no other comes to overtake it.
 SHUFFLE_HOLD = 200
 
@@ -76,10 +85,14 @@ class Fault(msgspec.Struct, rename={"error_type": "errorType", "seconds": "for"}
     limit: int = 240 * 1024
     index: int = 0
     frame: str = '{"type":'
-    error_type: str = "InternalFailure"
+    error_type: str | None = "InternalFailure"
     message: str | None = None
     id: int = 0
     hits: int = 0
+
+    def as_error(self) -> ApiError:
+        """Return the error that is to be told."""
+        return ApiError(self.error_type, self.message, status=self.status)
 
 
 class FaultError(ValueError):

@@ -129,7 +129,7 @@ class GraphQLSession(Session):
     def error_frame(self, kind: str, operation_id: str | None, error: ApiError) -> dict[str, Any]:
         ident = {} if operation_id is None else {"id": operation_id}
         item = error.as_dict(with_code=kind == "connection_error")
-        single = kind == "error" and self.api.faults.match("error-object", sub=self.sub, connection=self.id)
+        single = self.api.faults.match("error-object", sub=self.sub, connection=self.id)
         return {**ident, "type": kind, "payload": {"errors": item if single else [item]}}
 
     def deliver(self, subscription: GraphQLSubscription, result: dict[str, Any], number: int, size: int) -> None:
@@ -170,7 +170,7 @@ class GraphQLSession(Session):
         if self.api.faults.match("throttle", channel=wanted.field, **about):
             raise throttled()
         if fault := self.api.faults.match("subscribe-error", channel=wanted.field, **about):
-            raise ApiError(fault.error_type, fault.message)
+            raise fault.as_error()
         if identity.sub is not None and not self.may_hear(identity.sub, wanted.arguments.get("orgId")):
             raise ApiError("Unauthorized", f"Not Authorized to access {wanted.field} on type Subscription")
 

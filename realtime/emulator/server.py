@@ -196,17 +196,19 @@ class Emulator:
             identity = self.api.authorizer.identify(credentials, session_class.dialect.connect)
         except ApiError as error:
             refusal = error
-        if (refused := self._refuse(identity)) is not None:
+        sub = None if identity is None else identity.sub
+        if (refused := self._refuse(sub)) is not None:
             return refused
+        if fault := self._faults.match("connection-error", sub=sub):
+            refusal = fault.as_error()
         subprotocol = session_class.dialect.subprotocol
         if subprotocol in offered:
             return Admission(subprotocol, identity, refusal)
         word = "SubProtocolNotSupportedError" if any(offered) else "NoProtocolError"
         return Admission(None, None, ApiError(None, word))
 
-    def _refuse(self, identity: Identity | None) -> Response | None:
+    def _refuse(self, sub: str | None) -> Response | None:
         """Return the answer of a standing fault that keeps new connections out."""
-        sub = None if identity is None else identity.sub
         fault = self._faults.match("refuse", sub=sub) or self._faults.match("drop", sub=sub)
         if fault is None:
             return None

@@ -20,7 +20,7 @@ from realtime.emulator.api import Api
 from realtime.emulator.auth import Call, Identity
 from realtime.emulator.delivery import Delivery
 from realtime.emulator.errors import ApiError, bad_request, unsupported
-from realtime.emulator.faults import Kind
+from realtime.emulator.faults import AFTER_ACK, Fault, Kind
 from realtime.emulator.websocket import WebSocket
 
 OPERATION_ID = re.compile(r"[a-zA-Z0-9\-_+]{1,128}")
@@ -138,9 +138,17 @@ class Session(ABC):
         if not self._hit("drop-reply", operation):
             self.send(message)
 
-    def send_fault(self, error_type: str, message: str | None) -> None:
-        """Send an error without an id, out of the blue."""
-        self.send_error(None, ApiError(error_type, message))
+    def suffer(self, fault: Fault) -> bool:
+        """Carry out a fault that acts at once; tell whether there was something here for it to act on."""
+        action: Callable[[], None] | None = {
+            "drop": self.socket.abort if fault.code is None else lambda: self.socket.close(fault.code, fault.reason),
+            "half-open": self.socket.freeze,
+            "malformed": lambda: self.socket.send_text(fault.frame.encode()),
+            "error-frame": lambda: self.send_error(None, fault.as_error()),
+        }.get(fault.kind)
+        if action is not None:
+            action()
+        return action is not None
 
     def now(self) -> float:
         """Return the loop's time, in seconds."""
@@ -180,8 +188,9 @@ class Session(ABC):
         self._keep_alive()
         if limits.lifetime_seconds is not None:
             self._later("lifetime", limits.lifetime_seconds, self.socket.close, limits.lifetime_close_code)
-        if self.api.faults.match("half-open", sub=self.sub, connection=self.id) is not None:
-            self.socket.freeze()
+        for kind in AFTER_ACK:
+            if fault := self.api.faults.match(kind, sub=self.sub, connection=self.id):
+                self.suffer(fault)
 
     def _keep_alive(self) -> None:
         if self.api.faults.match("silence", sub=self.sub, connection=self.id) is None:

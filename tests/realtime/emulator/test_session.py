@@ -19,6 +19,13 @@ from .client import Client, encoded
 
 pytestmark = pytest.mark.feature("S3.14")
 FAST_KEEP_ALIVE = Limits(keep_alive=20)
+INTERNAL = {"errorType": "InternalFailure"}
+
+
+async def open_in(dialect, emulator, auth):
+    """Upgrade in a dialect, and say nothing yet."""
+    url = emulator.urls["graphql_realtime_url" if dialect == "graphql-ws" else "events_realtime_url"]
+    return await Client.open(emulator, auth, url=url, subprotocols=[dialect, encoded(auth)])
 
 
 async def nothing_comes(client, seconds=0.15):
@@ -130,8 +137,7 @@ async def test_c13_late_ack_keeps_the_client_waiting(emulator, key, fault):
 @pytest.mark.parametrize("dialect", ["aws-appsync-event-ws", "graphql-ws"])
 async def test_c02_no_keep_alive_comes_before_the_acknowledgement(started, key, dialect):
     emulator = await started(limits=FAST_KEEP_ALIVE)
-    url = emulator.urls["graphql_realtime_url" if dialect == "graphql-ws" else "events_realtime_url"]
-    client = await Client.open(emulator, key, url=url, subprotocols=[dialect, encoded(key)])
+    client = await open_in(dialect, emulator, key)
     await nothing_comes(client)
     await client.send(type="connection_init")
     ack = await client.expect(type="connection_ack")
@@ -181,6 +187,95 @@ async def test_c13_error_frame_comes_without_an_id(connect, key, fault):
         "type": "error",
         "errors": [{"errorType": "InternalFailure", "message": "so it goes"}],
     }
+
+
+LEGACY = "com.amazonaws.deepdish.graphql.auth#UnauthorizedException"
+
+
+@pytest.mark.parametrize("dialect", ["aws-appsync-event-ws", "graphql-ws"])
+@pytest.mark.parametrize(
+    ("about", "error"),
+    [
+        ({"errorType": "RequestTimeout", "status": 408}, {"errorType": "RequestTimeout", "errorCode": 408}),
+        ({"status": 500, "message": "so it goes"}, {**INTERNAL, "message": "so it goes", "errorCode": 500}),
+        ({"errorType": "LimitExceededError", "status": 0}, {"errorType": "LimitExceededError"}),
+        ({"errorType": LEGACY, "status": 400}, {"errorType": LEGACY, "errorCode": 400}),
+        (
+            {"errorType": None, "message": "NoProtocolError", "status": 400},
+            {"message": "NoProtocolError", "errorCode": 400},
+        ),
+    ],
+)
+async def test_c13_connection_error_is_worded_as_asked_for_and_ends_the_socket(
+    emulator, key, fault, dialect, about, error
+):
+    await fault("connection-error", count=1, **about)
+    client = await open_in(dialect, emulator, key)
+    await client.send(type="connection_init")
+    frame = await client.expect(type="connection_error")
+    assert frame.get("payload", frame)["errors"] == [error]
+    assert ("payload" in frame) is (dialect == "graphql-ws")
+    assert await client.closed() == 1000
+    client = await open_in(dialect, emulator, key)
+    await client.send(type="connection_init")
+    await client.expect(type="connection_ack")
+    await client.close()
+
+
+async def test_connection_error_can_mean_one_person_only_and_hold_an_object(emulator, token_of, fault):
+    await fault("connection-error", user="viewer", message="so it goes")
+    await fault("error-object")
+    client = await open_in("graphql-ws", emulator, token_of("viewer"))
+    await client.send(type="connection_init")
+    errors = {**INTERNAL, "message": "so it goes", "errorCode": 503}
+    assert await client.receive() == {"type": "connection_error", "payload": {"errors": errors}}
+    await client.closed()
+    await (await Client.ready(emulator, token_of("owner"))).close()
+
+
+async def test_c13_broadcast_error_is_told_by_subscription_and_ends_none(connect, emulator, key, fault):
+    client = await connect(key)
+    for ident, channel in (("s1", "/default/a"), ("s2", "/default/b")):
+        await client.subscribed(channel, ident)
+    graphql = await open_in("graphql-ws", emulator, key)
+    error = {"errorType": "MessageProcessingError", "message": "so it goes"}
+    assert (await fault("broadcast-error", channel="/default/b", **error))["hit"] == ["c1"]
+    assert await client.receive() == {"id": "s2", "type": "broadcast_error", "errors": [error]}
+    assert (await fault("broadcast-error"))["hit"] == ["c1"]
+    assert [(await client.expect(type="broadcast_error"))["id"] for _ in range(2)] == ["s1", "s2"]
+    await client.publish("/default/b", "1")
+    await client.expect(type="data", id="s2", event="1")
+    await graphql.close()
+
+
+async def test_broadcast_error_for_a_time_comes_instead_of_each_event(connect, http, key, fault):
+    client = await connect(key)
+    await client.subscribed("/default/a")
+    await fault("broadcast-error", **{"for": 60})
+    await client.expect(type="broadcast_error", id="s1")
+    await client.publish("/default/a", "1")
+    await client.expect(type="broadcast_error", id="s1")
+    await client.expect(type="publish_success")
+    await http.delete("/control/faults")
+    await client.publish("/default/a", "2")
+    await client.expect(type="data", id="s1", event="2")
+
+
+async def test_what_acts_at_once_meets_later_sockets_for_a_time(emulator, key, fault):
+    for kind in ("malformed", "error-frame"):
+        assert (await fault(kind, frame='{"type":"a-new-one"}', **{"for": 60}))["hit"] == []
+    client = await Client.ready(emulator, key)
+    await client.expect(type="a-new-one")
+    await client.expect(type="error")
+    await client.close()
+
+
+async def test_a_channel_means_the_sockets_that_subscribe_to_it(connect, key, fault):
+    clients = [await connect(key) for _ in range(2)]
+    await clients[1].subscribed("/default/presence")
+    assert (await fault("drop", channel="presence"))["hit"] == ["c2"]
+    assert await clients[1].closed() == 1006
+    await clients[0].quiet()
 
 
 @pytest.mark.feature("S0.2")
@@ -233,9 +328,7 @@ async def test_c11_an_unsubscribe_right_after_its_subscribe_is_ignored_if_asked_
 
 async def test_c11_a_stop_right_after_its_start_is_ignored_if_asked_to(emulator, key, fault):
     await fault("early-unsubscribe", delay=60_000)
-    client = await Client.open(
-        emulator, key, url=emulator.urls["graphql_realtime_url"], subprotocols=["graphql-ws", encoded(key)]
-    )
+    client = await open_in("graphql-ws", emulator, key)
     await client.send(type="connection_init")
     data = json.dumps({"query": 'subscription { onRoleChange(orgId: "org-aurora") { role } }'})
     await client.send(type="start", id="1", payload={"data": data, "extensions": {"authorization": key}})
