@@ -89,10 +89,9 @@ class EventsSession(Session):
     def _subscribe(self, ident: str, message: dict[str, Any]) -> dict[str, Any]:
         pattern = _pattern(message.get("channel"))
         self._authorize_subscribe(message, pattern)
-        if ident in self._subscriptions:
-            raise ApiError("DuplicatedOperationError", f"Operation id {ident} is already in use")
-        if len(self._subscriptions) >= self.api.options.limits.subscriptions:
-            raise ApiError("MaxSubscriptionsReachedError", "Maximum number of subscriptions reached", status=429)
+        self.check_room(ident, self._subscriptions)
+        if replaced := self._subscriptions.get(ident):
+            self.api.broker.remove(replaced)
         subscription = Subscription(ident, pattern, self, self.now())
         self._subscriptions[ident] = subscription
         self.api.broker.add(subscription)

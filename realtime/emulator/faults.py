@@ -183,14 +183,14 @@ def decode_faults(data: bytes) -> list[Fault]:
         raise FaultError(f"{error}; kinds are: {', '.join(KINDS)}") from error
     faults = faults if isinstance(faults, list) else [faults]
     for fault in faults:
-        _check_close(fault)
+        if fault.code is not None:
+            check_close(fault.code, fault.reason)
     return faults
 
 
-def _check_close(fault: Fault) -> None:
-    if fault.code is None:
-        return
+def check_close(code: int, reason: str = "") -> None:
+    """Check that a close frame may have this code and reason; raises FaultError."""
     try:
-        Close(fault.code, fault.reason).check()
+        Close(code, reason).check()
     except WebSocketException as error:
-        raise FaultError(f"code {fault.code} cannot stand in a close frame") from error
+        raise FaultError(f"code {code} cannot stand in a close frame") from error

@@ -141,6 +141,8 @@ class GraphQLSession(Session):
 
     def _start(self, ident: str, message: dict[str, Any]) -> dict[str, Any]:
         subscription = self._accepted(ident, message.get("payload"))
+        if replaced := self._subscriptions.get(ident):
+            self.api.graphql.remove(replaced)
         self._subscriptions[ident] = subscription
         self.api.graphql.add(subscription)
         return {"id": ident, "type": "start_ack"}
@@ -159,10 +161,7 @@ class GraphQLSession(Session):
         asked = _json_object(data.encode())
         wanted = self.api.graphql.schema.want(asked.get("query"), asked.get("variables"), asked.get("operationName"))
         self._authorize(identity, wanted)
-        if ident in self._subscriptions:
-            raise ApiError("DuplicatedOperationError", f"Operation id {ident} is already in use")
-        if len(self._subscriptions) >= self.api.options.limits.subscriptions:
-            raise ApiError("MaxSubscriptionsReachedError", "Max number of 200 subscriptions reached")
+        self.check_room(ident, self._subscriptions)
         return GraphQLSubscription(ident, wanted, self, self.now())
 
     def _authorize(self, identity: Identity, wanted: Wanted) -> None:

@@ -27,6 +27,8 @@ class Auth:
     html_escapes_signed_body: bool = False
     # Whether the signed or sent `host` has to be this server's own; a client behind a proxy sends the proxy's.
     checks_host: bool = False
+    # Whether bad credentials are told by refusing the upgrade over HTTP; both ways have been seen on the service.
+    refuses_upgrade: bool = False
 
 
 DAY = 86_400.0
@@ -49,6 +51,8 @@ class Limits:
     publishes_per_second: int = 0
     # `connection_init` is documented as optional on Events; True ignores what comes before it.
     requires_init: bool = False
+    # An id that is taken is an error on the service; other emulators let the new subscription replace the old one.
+    replaces_duplicates: bool = False
 
 
 @dataclass(frozen=True, slots=True)

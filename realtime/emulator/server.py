@@ -186,7 +186,10 @@ class Emulator:
         return self._open(session_class, request, transport, admission)
 
     def _admit(self, session_class: type[Session], request: Request) -> Admission | Response:
-        """Tell who wants in. What is wrong with credentials that are there is told in a frame, not here."""
+        """Tell who wants in; raises ApiError.
+
+        What is wrong with credentials that are there is told in a frame, unless the options want it told here.
+        """
         offered = [name.strip() for name in request.headers.get("sec-websocket-protocol", "").split(",")]
         credentials = of_upgrade(request.headers, request.query, offered)
         if credentials is None:
@@ -195,6 +198,8 @@ class Emulator:
         try:
             identity = self.api.authorizer.identify(credentials, session_class.dialect.connect)
         except ApiError as error:
+            if self.options.auth.refuses_upgrade:
+                raise
             refusal = error
         sub = None if identity is None else identity.sub
         if (refused := self._refuse(sub)) is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -132,6 +132,17 @@ class Session(ABC):
     def ignores(self, operation: str, ended: Begun | None = None) -> bool:
         """Tell whether a fault keeps an operation from being carried out; ``ended`` is what it would unsubscribe."""
         return self._hit("ignore", operation) or (ended is not None and self._is_early(ended))
+
+    def check_room(self, ident: str, taken: Collection[str]) -> None:
+        """Check that a subscription may begin under an id, beside those that have ``taken`` theirs; raises ApiError."""
+        limits = self.api.options.limits
+        if ident in taken:
+            if not limits.replaces_duplicates:
+                raise ApiError("DuplicatedOperationError", f"Operation id {ident} is already in use")
+        elif len(taken) >= limits.subscriptions:
+            raise ApiError(
+                "MaxSubscriptionsReachedError", f"Max number of {limits.subscriptions} subscriptions reached"
+            )
 
     def reply(self, operation: str, message: dict[str, Any]) -> None:
         """Answer an operation, unless a fault keeps the answer back."""

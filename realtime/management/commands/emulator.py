@@ -7,13 +7,14 @@ import json
 import logging
 import signal
 import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any, get_args
 
 from django.core.management.base import CommandError, CommandParser
 
 from realtime.emulator.auth import Mode, OperationName
-from realtime.emulator.faults import FaultError
+from realtime.emulator.faults import FaultError, check_close
 from realtime.emulator.graphql_schema import SchemaError
 from realtime.emulator.issuer import KeptError
 from realtime.emulator.journal import JournalError
@@ -70,13 +71,16 @@ class Command(ExampleCommand):
         add("--iam-key", action="append", default=[], metavar="ID:SECRET", help="an IAM key; repeatable")
         add("--auth-mode", action="append", default=[], metavar="OPERATION=MODES", help=AUTH_MODE_HELP)
         add("--check-host", action="store_true", help="refuse authorization objects that name another host")
+        add("--refuse-upgrade", action="store_true", help="answer bad credentials by HTTP, not by a connection_error")
         add("--html-escape", action="store_true", help="check signed WebSocket publishes as if <, > and & were escaped")
         add("--token-ttl", type=int, metavar="SECONDS", help="life of id and access tokens (3600)")
         add("--keep-alive", type=int, metavar="MS", help="interval of keep-alives (60000)")
         add("--timeout", type=int, metavar="MS", help="connectionTimeoutMs of the ack (300000)")
         add("--lifetime", type=float, metavar="SECONDS", help="close each socket at this age (never)")
+        add("--lifetime-code", type=_close_code, default=1000, metavar="CODE", help="close code at that age (1000)")
         add("--day", type=float, metavar="SECONDS", help=DAY_HELP)
         add("--max-subscriptions", type=int, default=200, metavar="N", help="subscriptions on a socket (200)")
+        add("--replace-duplicates", action="store_true", help="let a subscription replace the one that has its id")
         add("--require-init", action="store_true", help="ignore Events frames before connection_init")
         add("--publish-limit", type=int, default=0, metavar="N", help="publishes a second and socket (no limit)")
         add("--schema", type=Path, metavar="FILE", help="a GraphQL schema with @aws_subscribe")
@@ -139,6 +143,7 @@ def _options(given: dict[str, Any]) -> Options:
             modes=dict(_auth_mode(pair) for pair in given["auth_mode"]),
             html_escapes_signed_body=given["html_escape"],
             checks_host=given["check_host"],
+            refuses_upgrade=given["refuse_upgrade"],
         ),
         limits=_limits(given),
         fleet=Fleet(given["fleet"], given["organizations"], given["people"], given["rate"]),
@@ -158,9 +163,11 @@ def _limits(given: dict[str, Any]) -> Limits:
         keep_alive=given["keep_alive"] or max(1, round(60_000 * pace)),
         connection_timeout=_or(given["timeout"], max(1, round(300_000 * pace))),
         lifetime_seconds=_or(given["lifetime"], given["day"]),
+        lifetime_close_code=given["lifetime_code"],
         subscriptions=given["max_subscriptions"],
         publishes_per_second=given["publish_limit"],
         requires_init=given["require_init"],
+        replaces_duplicates=given["replace_duplicates"],
     )
 
 
@@ -171,6 +178,15 @@ def _pace(given: dict[str, Any]) -> float:
 
 def _or(given: Any, default: Any) -> Any:
     return default if given is None else given
+
+
+def _close_code(text: str) -> int:
+    try:
+        code = int(text)
+        check_close(code)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is not a code that can stand in a close frame") from error
+    return code
 
 
 def _iam_key(pair: str) -> tuple[str, str]:

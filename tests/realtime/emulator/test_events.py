@@ -90,6 +90,18 @@ async def test_c06_an_id_may_be_used_again_after_its_end_but_not_before(connect,
     await client.subscribed("/default/b")
 
 
+async def test_c06_a_taken_id_may_be_given_to_another_subscription_if_asked_to(started, key):
+    emulator = await started(limits=Limits(subscriptions=1, replaces_duplicates=True))
+    client = await Client.ready(emulator, key)
+    await client.subscribed("/default/a")
+    await client.subscribed("/default/b")
+    for channel, event in (("/default/a", "1"), ("/default/b", "2")):
+        await client.publish(channel, event)
+        await client.until(type="publish_success")
+    assert [frame["event"] for frame in client.frames if frame["type"] == "data"] == ["2"]
+    await client.close()
+
+
 async def test_c06_names_the_unknown_id_of_an_unsubscribe(connect, key):
     client = await connect(key)
     await client.send(type="unsubscribe", id="nobody")

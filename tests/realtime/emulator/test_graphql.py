@@ -15,7 +15,7 @@ from gql.transport.appsync_auth import (
 from gql.transport.appsync_websockets import AppSyncWebsocketsTransport
 from gql.transport.exceptions import TransportQueryError, TransportServerError
 
-from realtime.emulator.options import Auth
+from realtime.emulator.options import Auth, Limits
 from realtime.emulator.world import Set, SetRole
 
 from .client import Client, encoded, eventually
@@ -204,6 +204,20 @@ async def test_c06_refuses_a_second_use_of_an_id_and_too_many_subscriptions(conn
     for ident, error in (("0", "DuplicatedOperationError"), ("200", "MaxSubscriptionsReachedError")):
         await client.send(**start(auth=key, ident=ident))
         assert (await client.expect(type="error"))["payload"]["errors"][0]["errorType"] == error
+
+
+async def test_c06_a_taken_id_may_be_given_to_another_subscription_if_asked_to(started, key):
+    emulator = await started(limits=Limits(subscriptions=1, replaces_duplicates=True))
+    url = emulator.urls["graphql_realtime_url"]
+    client = await Client.ready(emulator, key, url=url, subprotocols=["graphql-ws", encoded(key)])
+    for org in ("org-borealis", "org-aurora"):
+        await client.send(**start(auth=key, variables={"org": org}))
+        await client.expect(type="start_ack", id="1")
+    emulator.fleet.carry_out(Set(LOBBY, {"online": False}))
+    await client.expect(type="data", id="1")
+    (session,) = emulator.api.sessions.values()
+    assert session.subscriptions() == ["onDeviceState({'orgId': 'org-aurora'})"]
+    await client.close()
 
 
 async def test_c03_ignores_what_comes_before_the_acknowledgement(emulator, key):

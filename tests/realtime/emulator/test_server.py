@@ -75,6 +75,16 @@ async def test_tells_bad_credentials_in_a_frame_and_then_closes(emulator, auth):
     assert await client.closed() == 1000
 
 
+@pytest.mark.parametrize("dialect", ["aws-appsync-event-ws", "graphql-ws"])
+async def test_bad_credentials_and_no_good_ones_can_be_refused_over_http(started, key, dialect):
+    emulator = await started(auth=Auth(refuses_upgrade=True))
+    path = "/graphql/realtime" if dialect == "graphql-ws" else "/event/realtime"
+    response = await refused(emulator, path, subprotocols=[dialect, encoded({"x-api-key": "da2-wrong"})])
+    assert (response.status_code, response.headers["x-amzn-errortype"]) == (401, "UnauthorizedException")
+    url = f"ws://127.0.0.1:{emulator.port}{path}"
+    await (await Client.ready(emulator, key, url=url, subprotocols=[dialect, encoded(key)])).close()
+
+
 async def test_tells_bad_credentials_also_to_a_client_that_never_speaks(emulator):
     client = await Client.open(emulator, {"x-api-key": "da2-wrong"})
     await client.expect(type="connection_error")

@@ -97,6 +97,7 @@ def test_a_taken_port_is_named_with_what_to_do():
         ("--tls-key", "k"),
         ("--rate", "-1"),
         ("--day", "-1"),
+        ("--lifetime-code", "1005"),
     ],
 )
 def test_bad_use_is_an_error_of_its_own(options):
