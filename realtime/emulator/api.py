@@ -11,6 +11,7 @@ from realtime.emulator.broker import Broker
 from realtime.emulator.faults import Faults
 from realtime.emulator.issuer import Issuer
 from realtime.emulator.options import Options
+from realtime.emulator.rate import Rate
 from realtime.emulator.transcript import Transcript
 from realtime.emulator.world import World
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Api:
-    """One emulated API. ``sessions`` are the live ones by connection id; ``delivered`` counts data frames by sub."""
+    """One emulated API. ``sessions`` are the live ones by connection id; ``delivered`` counts data frames by sub.
+
+    ``events`` and ``connections`` are how many published events and new connections a second it takes.
+    """
 
     options: Options
     issuer: Issuer
@@ -34,7 +38,13 @@ class Api:
     sessions: dict[str, Session] = field(default_factory=dict)
     delivered: dict[str | None, int] = field(default_factory=dict)
     refused: int = 0
+    events: Rate = field(init=False)
+    connections: Rate = field(init=False)
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self.events = Rate(self.options.limits.events_per_second)
+        self.connections = Rate(self.options.limits.connections_per_second)
 
     def next_connection_id(self) -> str:
         return f"c{next(self._ids)}"

@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/appsync/latest/eventapi/event-api-websocket-protocol
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import msgspec
@@ -21,11 +20,12 @@ from realtime.emulator.faults import Fault, Kind, concerns
 from realtime.emulator.http import Request, Response, json_response
 from realtime.emulator.publishing import (
     BAD_CHANNEL,
-    TOO_MANY_OVER_HTTP,
-    TOO_MANY_OVER_WEBSOCKET,
     publish,
     signed_body,
+    too_many_over_http,
+    too_many_over_websocket,
 )
+from realtime.emulator.rate import Rate
 from realtime.emulator.session import Dialect, Session, operation_id
 from realtime.emulator.websocket import WebSocket
 
@@ -40,7 +40,7 @@ class EventsSession(Session):
     def __init__(self, api: Api, socket: WebSocket, identity: Identity | None, refusal: ApiError | None = None) -> None:
         super().__init__(api, socket, identity, refusal)
         self._subscriptions: dict[str, Subscription] = {}
-        self._publishes: deque[float] = deque()
+        self._publishes = Rate(api.options.limits.publishes_per_second)
 
     def operate(self, kind: str, message: dict[str, Any]) -> None:
         operation = {
@@ -120,23 +120,13 @@ class EventsSession(Session):
         channel, events = message.get("channel"), message.get("events")
         body = signed_body(channel, events)
         identity = self._identify(message, Call("publish", PATH, body, _namespace(channel), rebuilt=True))
-        self._check_rate()
-        outcome = publish(self.api, identity, channel, events, TOO_MANY_OVER_WEBSOCKET)
+        if not self._publishes.takes():
+            raise throttled()
+        outcome = publish(self.api, identity, channel, events, too_many_over_websocket)
         return {"id": ident, "type": "publish_success", **outcome}
 
     def _identify(self, message: dict[str, Any], call: Call) -> Identity:
         return self.api.authorizer.identify(normalized(message.get("authorization")), call)
-
-    def _check_rate(self) -> None:
-        limit = self.api.options.limits.publishes_per_second
-        if not limit:
-            return
-        now = self.now()
-        while self._publishes and self._publishes[0] <= now - 1:
-            self._publishes.popleft()
-        if len(self._publishes) >= limit:
-            raise throttled()
-        self._publishes.append(now)
 
     # Data
 
@@ -176,7 +166,7 @@ class EventsEndpoint:
         channel = body.get("channel")
         call = Call("publish", PATH, request.body, _namespace(channel))
         identity = self._api.authorizer.identify(request.headers, call)
-        outcome = publish(self._api, identity, channel, body.get("events"), TOO_MANY_OVER_HTTP)
+        outcome = publish(self._api, identity, channel, body.get("events"), too_many_over_http)
         return json_response(outcome)
 
 

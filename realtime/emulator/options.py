@@ -47,8 +47,11 @@ class Limits:
     events_per_publish: int = 5
     event_bytes: int = 240 * 1024
     publish_bytes: int = 1_200_000
-    # The service is reported to take 25 a second and connection; what it answers above is not known. 0: no limit.
+    # The service is reported to take 25 publishes a second and connection, 10 000 events and 2 000 new connections a
+    # second in all; what it answers above is not known. 0: no limit.
     publishes_per_second: int = 0
+    events_per_second: int = 0
+    connections_per_second: int = 0
     # `connection_init` is documented as optional on Events; True ignores what comes before it.
     requires_init: bool = False
     # An id that is taken is an error on the service; other emulators let the new subscription replace the old one.

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/appsync/latest/eventapi/publish-http.html
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -17,9 +18,17 @@ from realtime.emulator.auth import Identity
 from realtime.emulator.errors import ApiError, bad_request, throttled, unauthorized
 
 BAD_CHANNEL = "Invalid Channel Format"
+
+
 # The same refusal has another type and letter case on each way in, as seen on the service.
-TOO_MANY_OVER_HTTP = bad_request("Input exceeded 5 event limit")
-TOO_MANY_OVER_WEBSOCKET = ApiError("InvalidInputError", "input exceeded 5 event limit")
+
+
+def too_many_over_http(limit: int) -> ApiError:
+    return bad_request(f"Input exceeded {limit} event limit")
+
+
+def too_many_over_websocket(limit: int) -> ApiError:
+    return ApiError("InvalidInputError", f"input exceeded {limit} event limit")
 
 
 def signed_body(channel: object, events: object) -> bytes:
@@ -27,7 +36,9 @@ def signed_body(channel: object, events: object) -> bytes:
     return msgspec.json.encode({"channel": channel, "events": events})
 
 
-def publish(api: Api, identity: Identity, channel_text: object, events: Any, too_many: ApiError) -> dict[str, Any]:
+def publish(
+    api: Api, identity: Identity, channel_text: object, events: Any, too_many: Callable[[int], ApiError]
+) -> dict[str, Any]:
     """Publish a batch and return the answer's ``successful`` and ``failed``; raises ApiError if none was taken."""
     channel = _channel(channel_text)
     api.authorizer.check_channel(identity, channel)
@@ -35,6 +46,8 @@ def publish(api: Api, identity: Identity, channel_text: object, events: Any, too
     if namespace(channel) not in api.options.known_namespaces:
         raise unauthorized(None)
     texts = _texts(api, events, too_many)
+    if not api.events.takes(len(texts)):
+        raise throttled()
     rejected = api.faults.match("reject-event", sub=identity.sub, channel=channel)
     outcome: dict[str, list[dict[str, Any]]] = {"successful": [], "failed": []}
     for index, text in enumerate(texts):
@@ -58,12 +71,12 @@ def _no_channel() -> str:
     raise ChannelError("a publish names one channel")
 
 
-def _texts(api: Api, events: Any, too_many: ApiError) -> list[str]:
+def _texts(api: Api, events: Any, too_many: Callable[[int], ApiError]) -> list[str]:
     limits = api.options.limits
     if not isinstance(events, list) or not events or not all(isinstance(event, str) for event in events):
         raise bad_request("events has to be an array of strings, with at least one")
     if len(events) > limits.events_per_publish:
-        raise too_many
+        raise too_many(limits.events_per_publish)
     sizes = [len(event.encode()) for event in events]
     if max(sizes) > limits.event_bytes or sum(sizes) > limits.publish_bytes:
         raise bad_request(f"An event may have {limits.event_bytes} bytes, a publish {limits.publish_bytes}")

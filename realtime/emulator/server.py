@@ -13,7 +13,7 @@ from realtime.emulator.auth import Authorizer, Identity, of_upgrade
 from realtime.emulator.broker import Broker
 from realtime.emulator.clock import SourceClock
 from realtime.emulator.control import Control
-from realtime.emulator.errors import ApiError, bad_request, unauthorized
+from realtime.emulator.errors import ApiError, bad_request, throttled, unauthorized
 from realtime.emulator.events import EventsEndpoint, EventsSession
 from realtime.emulator.faults import Faults, decode_faults
 from realtime.emulator.fleet import Fleet
@@ -204,6 +204,8 @@ class Emulator:
         sub = None if identity is None else identity.sub
         if (refused := self._refuse(sub)) is not None:
             return refused
+        if not self.api.connections.takes():
+            refusal = throttled()
         if fault := self._faults.match("connection-error", sub=sub):
             refusal = fault.as_error()
         subprotocol = session_class.dialect.subprotocol

@@ -33,8 +33,8 @@ DAY_HELP = (
     " time-out is five; what is given apart stays (24 hours, and sockets that live for ever)"
 )
 NOT_NEGATIVE = (
-    *("keep_alive", "timeout", "lifetime", "day", "max_subscriptions"),
-    *("fleet", "rate", "organizations", "publish_limit"),
+    *("keep_alive", "timeout", "lifetime", "day", "max_subscriptions", "max_events", "max_event_bytes"),
+    *("max_publish_bytes", "fleet", "rate", "organizations", "publish_limit", "event_limit", "connect_limit"),
 )
 
 
@@ -82,7 +82,12 @@ class Command(ExampleCommand):
         add("--max-subscriptions", type=int, default=200, metavar="N", help="subscriptions on a socket (200)")
         add("--replace-duplicates", action="store_true", help="let a subscription replace the one that has its id")
         add("--require-init", action="store_true", help="ignore Events frames before connection_init")
+        add("--max-events", type=int, default=5, metavar="N", help="events in a publish (5)")
+        add("--max-event-bytes", type=int, default=240 * 1024, metavar="N", help="bytes of an event (245760)")
+        add("--max-publish-bytes", type=int, default=1_200_000, metavar="N", help="bytes of its events (1200000)")
         add("--publish-limit", type=int, default=0, metavar="N", help="publishes a second and socket (no limit)")
+        add("--event-limit", type=int, default=0, metavar="N", help="published events a second, in all (no limit)")
+        add("--connect-limit", type=int, default=0, metavar="N", help="new connections a second (no limit)")
         add("--schema", type=Path, metavar="FILE", help="a GraphQL schema with @aws_subscribe")
         add("--faults", type=Path, metavar="FILE", help="faults to begin with, as JSON")
         add("--fleet", type=int, default=240, metavar="N", help="devices in all (240)")
@@ -165,7 +170,12 @@ def _limits(given: dict[str, Any]) -> Limits:
         lifetime_seconds=_or(given["lifetime"], given["day"]),
         lifetime_close_code=given["lifetime_code"],
         subscriptions=given["max_subscriptions"],
+        events_per_publish=given["max_events"],
+        event_bytes=given["max_event_bytes"],
+        publish_bytes=given["max_publish_bytes"],
         publishes_per_second=given["publish_limit"],
+        events_per_second=given["event_limit"],
+        connections_per_second=given["connect_limit"],
         requires_init=given["require_init"],
         replaces_duplicates=given["replace_duplicates"],
     )

@@ -32,6 +32,12 @@ async def started(monkeypatch, signing_key):
 
 
 @pytest.fixture
+def long_seconds(monkeypatch):
+    """Let a second last as long as a test, for what is limited by the second."""
+    monkeypatch.setattr("realtime.emulator.rate.WINDOW", 3600)
+
+
+@pytest.fixture
 async def emulator(started):
     return await started()
 

@@ -155,6 +155,7 @@ async def test_a_further_namespace_can_be_given(started, key):
     await client.close()
 
 
+@pytest.mark.usefixtures("long_seconds")
 async def test_limits_publishes_a_second_if_asked_to(started, key):
     emulator = await started(limits=Limits(publishes_per_second=2))
     client = await Client.ready(emulator, key)

@@ -1,8 +1,14 @@
 """The rules of a publish, on both ways in."""
 
+import json
 import uuid
 
+import httpx
 import pytest
+
+from realtime.emulator.options import Limits
+
+from .client import Client
 
 pytestmark = pytest.mark.feature("S0.7")
 
@@ -36,6 +42,45 @@ async def test_c06_words_a_batch_that_is_too_long_differently_on_each_way_in(con
     assert over_http.status_code == 400
     assert over_http.headers["x-amzn-errortype"] == "BadRequestException"
     assert over_http.json()["errors"][0]["message"] == "Input exceeded 5 event limit"
+
+
+async def test_c06_the_limit_of_events_is_settable_and_named(started, key):
+    emulator = await started(limits=Limits(events_per_publish=1))
+    client = await Client.ready(emulator, key)
+    await client.publish("/default/a", "1", "2")
+    frame = await client.expect(type="publish_error")
+    assert frame["errors"] == [{"errorType": "InvalidInputError", "message": "input exceeded 1 event limit"}]
+    await client.close()
+
+
+async def test_c06_a_publish_has_a_limit_of_bytes_beside_that_of_an_event(connect, http, key):
+    largest = json.dumps("x" * (240 * 1024 - 2))
+    small = json.dumps("x" * (1_200_000 - 4 * len(largest) - 2))
+    for events, status, reply in (
+        ([*[largest] * 4, small], 200, "publish_success"),
+        ([*[largest] * 4, small + " "], 400, "publish_error"),
+        ([largest + " "], 400, "publish_error"),
+    ):
+        answer = await http.post("/event", headers=key, json={"channel": "/default/a", "events": events})
+        assert answer.status_code == status
+        client = await connect(key)
+        await client.publish("/default/a", *events)
+        await client.expect(type=reply)
+
+
+@pytest.mark.usefixtures("long_seconds")
+async def test_published_events_a_second_are_limited_on_both_ways_in_together_if_asked_to(started, key):
+    emulator = await started(limits=Limits(events_per_second=3))
+    client = await Client.ready(emulator, key)
+    await client.publish("/default/a", "1", "2")
+    await client.expect(type="publish_success")
+    async with httpx.AsyncClient(base_url=emulator.url) as http:
+        for events, status in ((["3", "4"], 429), (["3"], 200)):
+            answer = await http.post("/event", headers=key, json={"channel": "/default/a", "events": events})
+            assert answer.status_code == status
+    await client.publish("/default/a", "4")
+    assert error_type(await client.expect(type="publish_error")) == "LimitExceededError"
+    await client.close()
 
 
 @pytest.mark.parametrize("events", [None, [], "1", [1], ["{"], ["x" * 300_000]])

@@ -152,6 +152,19 @@ async def test_c13_ends_a_socket_at_the_end_of_its_life(started, key):
     assert await client.closed() == 1001
 
 
+@pytest.mark.usefixtures("long_seconds")
+async def test_new_connections_a_second_are_limited_if_asked_to(started, key):
+    emulator = await started(limits=Limits(connections_per_second=1))
+    first = await Client.ready(emulator, key)
+    second = await Client.open(emulator, key)
+    await second.send(type="connection_init")
+    error = {"errorType": "LimitExceededError", "message": "Rate limit exceeded", "errorCode": 429}
+    assert await second.receive() == {"type": "connection_error", "errors": [error]}
+    assert await second.closed() == 1000
+    await first.quiet()
+    await first.close()
+
+
 @pytest.fixture
 def certificate(tmp_path):
     """Write a certificate for 127.0.0.1 and its private key; give both paths."""
