@@ -1,7 +1,8 @@
 """The emulator's ways to misbehave, each a small value, all matched in one place.
 
 A fault is posted to ``control/faults`` as JSON, e.g. ``{"kind": "drop", "user": "viewer", "for": 5}``. Everybody is
-concerned unless ``sub`` (or ``user``, an account's name), ``connection`` or ``channel`` (part of a name) narrows it.
+concerned unless ``sub`` (or ``user``, an account's name), ``connection`` or ``channel`` (part of a name) narrows it;
+``operation`` and, of the events of a publish, ``index`` narrow those kinds that are about one.
 It stands until it has hit ``count`` times, ``for`` seconds have passed, or it is cleared; those of ``AT_ONCE`` act
 once, at once, on the sockets there are (with a ``channel``: on those that subscribe to it), and go on for ``for``
 seconds only if asked to: on sockets that come meanwhile, and `broadcast-error` instead of each event.
@@ -39,7 +40,11 @@ Kind = Literal[
     "early-unsubscribe",  # the same for an unsubscribe within `delay` ms of its subscription
     "subscribe-error",  # refuse a subscription with `error_type` and `message`
     "publish-error",  # the namespace's handler refuses the whole publish
-    "reject-event",  # the handler refuses the publish's event number `index`
+    "unknown-event",  # the handler returns an event that it was not given, which fails the whole publish
+    "duplicate-event",  # the handler returns an event twice, which fails the whole publish
+    "reject-event",  # the handler refuses the publish's event number `index` with `message`, or each event
+    "filter-event",  # the handler leaves out event number `index`, or each: taken, and told to nobody
+    "transform-event",  # the handler makes `event` (JSON text) of event number `index`, or of each
     "throttle",  # answer with LimitExceededError
     "expire-token",  # tokens issued until now count as expired from now on
     # towards data
@@ -83,7 +88,8 @@ class Fault(msgspec.Struct, rename={"error_type": "errorType", "seconds": "for"}
     reason: str = ""
     delay: int = 1000
     limit: int = 240 * 1024
-    index: int = 0
+    index: int | None = None
+    event: str = "null"
     frame: str = '{"type":'
     error_type: str | None = "InternalFailure"
     message: str | None = None
@@ -123,12 +129,17 @@ class Faults:
         connection: str | None = None,
         channel: str | None = None,
         operation: str | None = None,
+        index: int | None = None,
     ) -> Fault | None:
         """Return the first standing fault that concerns this case and count the hit, or None."""
         if kind not in self._standing:
             return None
         for fault in self._alive(kind):
-            if concerns(fault, sub, connection, channel) and fault.operation in (None, operation):
+            if (
+                concerns(fault, sub, connection, channel)
+                and fault.operation in (None, operation)
+                and fault.index in (None, index)
+            ):
                 self._hit(fault)
                 return fault
         return None

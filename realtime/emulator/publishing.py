@@ -16,11 +16,15 @@ from realtime.appsync.exceptions import ChannelError
 from realtime.emulator.api import Api
 from realtime.emulator.auth import Identity
 from realtime.emulator.errors import ApiError, bad_request, throttled, unauthorized
+from realtime.emulator.faults import Kind
 
 BAD_CHANNEL = "Invalid Channel Format"
-
-
-# The same refusal has another type and letter case on each way in, as seen on the service.
+# What a namespace's handler may do to the whole publish, and what the service would say of it.
+HANDLER_ERRORS: dict[Kind, str | None] = {
+    "publish-error": None,
+    "unknown-event": "The handler returned an event with an unknown id",
+    "duplicate-event": "The handler returned an event twice",
+}
 
 
 def too_many_over_http(limit: int) -> ApiError:
@@ -28,6 +32,7 @@ def too_many_over_http(limit: int) -> ApiError:
 
 
 def too_many_over_websocket(limit: int) -> ApiError:
+    """Return the same refusal in its other type and letter case, as seen on the service."""
     return ApiError("InvalidInputError", f"input exceeded {limit} event limit")
 
 
@@ -48,15 +53,17 @@ def publish(
     texts = _texts(api, events, too_many)
     if not api.events.takes(len(texts)):
         raise throttled()
-    rejected = api.faults.match("reject-event", sub=identity.sub, channel=channel)
     outcome: dict[str, list[dict[str, Any]]] = {"successful": [], "failed": []}
     for index, text in enumerate(texts):
         item: dict[str, Any] = {"identifier": str(uuid.uuid4()), "index": index}
-        if rejected is not None and rejected.index == index:
+        about: dict[str, Any] = {"sub": identity.sub, "channel": channel, "index": index}
+        if rejected := api.faults.match("reject-event", **about):
             outcome["failed"].append({**item, "code": 400, "message": rejected.message or "Event rejected"})
-        else:
-            api.broker.publish(channel, text)
-            outcome["successful"].append(item)
+            continue
+        outcome["successful"].append(item)
+        if not api.faults.match("filter-event", **about):
+            transformed = api.faults.match("transform-event", **about)
+            api.broker.publish(channel, transformed.event if transformed else text)
     return outcome
 
 
@@ -96,5 +103,6 @@ def _check_faults(api: Api, identity: Identity, channel: str) -> None:
     about: dict[str, Any] = {"sub": identity.sub, "channel": channel, "operation": "publish"}
     if api.faults.match("throttle", **about):
         raise throttled()
-    if fault := api.faults.match("publish-error", **about):
-        raise ApiError(fault.error_type, fault.message, status=403)
+    for kind, message in HANDLER_ERRORS.items():
+        if fault := api.faults.match(kind, **about):
+            raise ApiError(fault.error_type, fault.message or message, status=403)

@@ -65,6 +65,7 @@ def test_a_fault_ends_after_its_time(faults, clock):
         ({"connection": "c1"}, {"connection": "c1"}),
         ({"channel": "presence"}, {"channel": "/x/presenceChanged"}),
         ({"operation": "publish"}, {"operation": "publish"}),
+        ({"index": 0}, {"index": 0}),
     ],
 )
 def test_a_filter_lets_only_its_own_case_through(faults, narrow, case):

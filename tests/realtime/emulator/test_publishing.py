@@ -131,9 +131,46 @@ async def test_c09_handlers_may_refuse_a_publish_or_one_of_its_events(connect, h
     assert [item["index"] for item in reply["successful"]] == [0, 2]
     assert [(item["index"], item["code"], item["message"]) for item in reply["failed"]] == [(1, 400, "not this one")]
     assert [f["event"] for f in client.frames if f["type"] == "data"] == ["0", "2"]
-    await fault("publish-error", errorType="Rejected")
+
+
+async def test_c09_handlers_may_refuse_several_events_filter_and_transform_others(connect, key, fault):
+    client = await connect(key)
+    await client.subscribed("/default/a")
+    for index in (0, 3):
+        await fault("reject-event", index=index, message=f"not {index}")
+    await fault("filter-event", index=1)
+    await fault("transform-event", index=2, event='{"n":2}')
+    await client.publish("/default/a", *"01234")
+    reply = await client.until(type="publish_success")
+    assert [(item["index"], item["message"]) for item in reply["failed"]] == [(0, "not 0"), (3, "not 3")]
+    assert [item["index"] for item in reply["successful"]] == [1, 2, 4]
+    assert [f["event"] for f in client.frames if f["type"] == "data"] == ['{"n":2}', "4"]
+
+
+async def test_c09_a_handler_may_refuse_every_event_and_the_publish_succeeds_all_the_same(http, key, fault):
+    await fault("reject-event", channel="/default/a")
+    answer = await http.post("/event", headers=key, json={"channel": "/default/a", "events": ["1", "2"]})
+    assert (answer.status_code, answer.json()["successful"]) == (200, [])
+    assert [item["index"] for item in answer.json()["failed"]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("publish-error", None),
+        ("unknown-event", "The handler returned an event with an unknown id"),
+        ("duplicate-event", "The handler returned an event twice"),
+    ],
+)
+async def test_c09_what_a_handler_does_to_the_whole_publish_fails_it(connect, http, key, fault, kind, message):
+    client = await connect(key)
+    await client.subscribed("/default/a")
+    await fault(kind, errorType="Rejected")
+    error = {"errorType": "Rejected"} if message is None else {"errorType": "Rejected", "message": message}
     answer = await http.post("/event", headers=key, json={"channel": "/default/a", "events": ["1"]})
     assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (403, "Rejected")
+    await client.publish("/default/a", "1")
+    assert await client.receive() == {"id": "p1", "type": "publish_error", "errors": [error]}
 
 
 async def test_c13_throttle_limits_operations(connect, http, key, fault):
