@@ -16,15 +16,20 @@ from realtime.management.base import ExampleCommand
 TIMEOUT = 10.0
 OPTIONS: dict[str, tuple[type, str]] = {
     "user": (str, "only this account's sockets, as viewer"),
+    "sub": (str, "only this subject's sockets, as sub-viewer"),
     "connection": (str, "only this connection"),
     "channel": (str, "only channels with this in their name"),
     "operation": (str, "subscribe, unsubscribe or publish"),
+    "index": (int, "only this event of a publish, from 0"),
     "count": (int, "how often it hits before it ends"),
     "for": (float, "seconds until it ends"),
     "status": (int, "HTTP status of a refusal; 0 resets the connection"),
     "code": (int, "close code of a drop; none leaves without a close frame"),
+    "reason": (str, "what the close frame of a drop says"),
     "delay": (int, "milliseconds"),
     "limit": (int, "bytes"),
+    "frame": (str, "what a malformed frame holds; none is the beginning of one"),
+    "event": (str, "what a handler makes of an event, as JSON text"),
     "errorType": (str, "what an error calls itself, as UnauthorizedException"),
     "message": (str, "what an error says"),
 }
@@ -40,6 +45,7 @@ class Command(ExampleCommand):
   manage.py fault silence --for 120             say nothing more, keep-alives included
   manage.py fault expire-token --user viewer    let the viewer's tokens expire
   manage.py fault subscribe-error --user viewer --channel roleChanged --error-type UnauthorizedException
+  manage.py fault reject-event --index 1 --message "Not this one"
   manage.py fault list
   manage.py fault clear"""
 
@@ -83,6 +89,8 @@ class Command(ExampleCommand):
             return
         for fault in answer["faults"]:
             usual = msgspec.to_builtins(Fault(fault["kind"]))
+            if fault["user"]:
+                usual["sub"] = fault["sub"]  # which is what the name was resolved to
             told = {name: value for name, value in fault.items() if name in OPTIONS and value != usual[name]}
             where = " ".join(f"{name}={value}" for name, value in told.items())
             self.stdout.write(f"{fault['kind']} {where}".rstrip())
