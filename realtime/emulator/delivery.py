@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from realtime.emulator.api import Api
 from realtime.emulator.faults import SHUFFLE_HOLD, Fault, Kind
 from realtime.emulator.websocket import WebSocket
@@ -90,4 +92,5 @@ class Delivery:
             channel=frame.channel,
             subscription=frame.subscription,
             number=frame.number,
+            frame=msgspec.Raw(frame.text),
         )

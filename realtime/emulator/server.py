@@ -173,6 +173,14 @@ class Emulator:
     # Upgrades
 
     def _upgrade(self, request: Request, transport: asyncio.Transport) -> asyncio.Protocol | Response:
+        answer = self._session_or_refusal(request, transport)
+        if isinstance(answer, Response):
+            self.api.refused += 1
+            told = {"path": request.path, "answer": answer.body.decode()}
+            self._transcript.add("refused", code=answer.status, frame=told)
+        return answer
+
+    def _session_or_refusal(self, request: Request, transport: asyncio.Transport) -> asyncio.Protocol | Response:
         session_class = next((d for d in DIALECTS if request.path in d.dialect.paths), None)
         try:
             if session_class is None:
@@ -181,7 +189,6 @@ class Emulator:
         except ApiError as error:
             return error_response(error)
         if isinstance(admission, Response):
-            self.api.refused += 1
             return admission
         return self._open(session_class, request, transport, admission)
 

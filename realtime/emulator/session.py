@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 import msgspec
 
 from realtime.emulator.api import Api
-from realtime.emulator.auth import Call, Identity
+from realtime.emulator.auth import CREDENTIALS, Call, Identity
 from realtime.emulator.delivery import Delivery
 from realtime.emulator.errors import ApiError, bad_request, unsupported
 from realtime.emulator.faults import AFTER_ACK, Fault, Kind
@@ -154,7 +154,7 @@ class Session(ABC):
         action: Callable[[], None] | None = {
             "drop": self.socket.abort if fault.code is None else lambda: self.socket.close(fault.code, fault.reason),
             "half-open": self.socket.freeze,
-            "malformed": lambda: self.socket.send_text(fault.frame.encode()),
+            "malformed": lambda: self._send_text(fault.frame),
             "error-frame": lambda: self.send_error(None, fault.as_error()),
         }.get(fault.kind)
         if action is not None:
@@ -164,6 +164,12 @@ class Session(ABC):
     def now(self) -> float:
         """Return the loop's time, in seconds."""
         return self._loop.time()
+
+    def _send_text(self, text: str) -> None:
+        """Send what may be no message."""
+        if self.socket.open:
+            self.api.transcript.add("sent", connection=self.id, sub=self.sub, frame=text)
+            self.socket.send_text(text.encode())
 
     def _is_early(self, ended: Begun) -> bool:
         fault = self.api.faults.match("early-unsubscribe", sub=self.sub, connection=self.id)
@@ -232,10 +238,14 @@ def operation_id(message: Mapping[str, Any]) -> str:
 
 
 def redacted(value: Any) -> Any:
-    """Return a message without the values of its ``authorization`` objects, wherever they are."""
+    """Return a message without the values of its credentials, wherever they are: of an object the names stay."""
     if isinstance(value, dict):
-        return {k: sorted(v) if k == "authorization" and isinstance(v, dict) else redacted(v) for k, v in value.items()}
-    return value
+        return {name: _masked(v) if name.lower() in CREDENTIALS else redacted(v) for name, v in value.items()}
+    return [redacted(item) for item in value] if isinstance(value, list) else value
+
+
+def _masked(value: Any) -> Any:
+    return sorted(value) if isinstance(value, dict) else "…"
 
 
 def _decode(text: bytes) -> dict[str, Any] | None:

@@ -1,8 +1,10 @@
 """What really happened on this side of the wire, for tests that have to account for every event.
 
-Records are numbered from 1. Kinds: ``opened``, ``closed`` (with the code that was seen or sent), ``received`` and
-``sent`` (frames other than data, credentials left out), ``published`` (every accepted event) and ``delivered``
-(every data frame that was written, with the number of its ``published`` record).
+Records are numbered from 1. Kinds: ``refused`` (an upgrade: its path, the status and the answer), ``opened``,
+``closed`` (with the code that was seen or sent), ``received`` and ``sent`` (frames other than data), ``published``
+(every accepted event) and ``delivered`` (every data frame that was written, with the number of its ``published``
+record). Frames are told as they were, but for credentials; what was received and can't be read may hold some, and is
+not told. A frame that was sent and is no JSON is a string.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import msgspec
 
 from realtime.emulator.clock import wall_us
 
-# Records that are kept in memory; a file keeps all.
+# Records that are kept in memory, and the bytes of events and data frames in them; a file keeps all.
 RING = 50_000
+RING_BYTES = 64 * 1024 * 1024
 PAGE = 5_000
 
 
@@ -36,12 +39,18 @@ class Record(msgspec.Struct, omit_defaults=True):
     frame: Any = None
     code: int | None = None
 
+    @property
+    def size(self) -> int:
+        """The bytes of what it holds that may be large."""
+        return len(self.event or "") + (memoryview(self.frame).nbytes if isinstance(self.frame, msgspec.Raw) else 0)
+
 
 class Transcript:
     """A bounded ring of records, and a file with all of them, unbuffered, if a path is given."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._ring: deque[Record] = deque(maxlen=RING)
+        self._ring: deque[Record] = deque()
+        self._bytes = 0
         self._file: FileIO | None = None if path is None else path.open("ab", buffering=0)
         self.last = 0
 
@@ -50,6 +59,9 @@ class Transcript:
         self.last += 1
         record = Record(self.last, wall_us(), kind, **about)
         self._ring.append(record)
+        self._bytes += record.size
+        while len(self._ring) > RING or self._bytes > RING_BYTES:
+            self._bytes -= self._ring.popleft().size
         if self._file is not None:
             self._file.write(msgspec.json.encode(record) + b"\n")
         return self.last

@@ -354,9 +354,46 @@ async def test_c14_credentials_are_not_in_the_transcript(connect, emulator, toke
     extra = {"extensions": {"authorization": auth}}
     await client.send(type="subscribe", id="s1", channel="/default/a", authorization=auth, payload=extra)
     await client.expect(type="subscribe_success")
+    (received,) = [r for r in emulator.api.transcript.since(0)[0] if r.kind == "received" and "id" in r.frame]
+    assert received.frame["authorization"] == received.frame["payload"]["extensions"]["authorization"]
+    assert received.frame["authorization"] == ["Authorization", "host"]
+    for oddly in ({"Authorization": auth["Authorization"]}, {"list": [{"authorization": auth["Authorization"]}]}):
+        await client.send(type="nothing", **oddly)
+        await client.expect(type="error")
+    await client.socket.send(auth["Authorization"])
+    await client.expect(type="error")
     records, _ = emulator.api.transcript.since(0)
     assert auth["Authorization"] not in str(records)
     assert encoded(auth) not in str(records)
+
+
+async def test_c14_frames_are_told_as_they_were_sent_malformed_ones_too(connect, http, key, fault):
+    client = await connect(key)
+    await client.subscribed("/default/a")
+    await fault("malformed", frame='{"type":')
+    with pytest.raises(json.JSONDecodeError):
+        await client.receive()
+    await fault("array-event")
+    await client.publish("/default/a", "1")
+    await client.until(type="publish_success")
+    records = (await http.get("/control/transcript")).json()["records"]
+    told = [record["frame"] for record in records if record["kind"] in ("sent", "delivered")]
+    assert '{"type":' in told
+    told.remove('{"type":')
+    assert told == client.frames
+    assert client.frames[-2] == {"id": "s1", "type": "data", "event": ["1"]}
+
+
+async def test_c14_refused_upgrades_are_told_without_their_credentials(emulator, http, key, fault):
+    await fault("refuse", status=429, message="so it goes", count=1)
+    assert await status_of_upgrade(emulator, key) == 429
+    answer = {
+        "path": "/event/realtime",
+        "answer": '{"errors":[{"errorType":"LimitExceededError","message":"so it goes"}]}',
+    }
+    (record,) = (await http.get("/control/transcript")).json()["records"]
+    assert (record["kind"], record["code"], record["frame"]) == ("refused", 429, answer)
+    assert (await http.get("/control/stats")).json()["refused"] == 1
 
 
 JUNK = st.recursive(

@@ -1,5 +1,7 @@
 import json
 
+import msgspec
+
 from realtime.emulator import transcript
 from realtime.emulator.transcript import Transcript
 
@@ -14,6 +16,18 @@ def test_memory_is_bounded_and_says_where_it_begins(monkeypatch):
     records, following = kept.since(0)
     assert [record.n for record in records] == [3, 4, 5]
     assert following == 5
+
+
+def test_memory_is_bounded_by_what_the_records_hold(monkeypatch):
+    monkeypatch.setattr(transcript, "RING_BYTES", 100)
+    kept = Transcript()
+    kept.add("published", event="x" * 60)
+    kept.add("delivered", frame=msgspec.Raw(b'"' + b"x" * 38 + b'"'))
+    assert kept.first == 1
+    kept.add("published", event="x")
+    assert kept.first == 2
+    kept.add("published", event="x" * 101)
+    assert (kept.first, kept.since(0)) == (5, ([], 4))
 
 
 def test_a_page_ends_where_the_next_begins():
