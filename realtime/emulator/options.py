@@ -54,6 +54,8 @@ class Limits:
     connections_per_second: int = 0
     # `connection_init` is documented as optional on Events; True ignores what comes before it.
     requires_init: bool = False
+    # On the service keep-alives begin with the acknowledgement; True begins them with the upgrade.
+    early_keep_alive: bool = False
     # An id that is taken is an error on the service; other emulators let the new subscription replace the old one.
     replaces_duplicates: bool = False
 

@@ -64,8 +64,12 @@ class Session(ABC):
         self.delivery = Delivery(api, socket, self.id, self.sub)
         api.sessions[self.id] = self
         api.transcript.add("opened", connection=self.id, sub=self.sub, frame=self.dialect.subprotocol)
-        if refusal is not None and not self._stalled:
+        if self._stalled:
+            return
+        if refusal is not None:
             self._later("refusal", REFUSAL_DELAY, self._refuse)
+        elif api.options.limits.early_keep_alive:
+            self._keep_alive()
 
     # Reader
 

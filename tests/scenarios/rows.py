@@ -89,7 +89,7 @@ ROWS = {
     "c02": "The acknowledgement's nesting in each dialect; a keep-alive at once, then at intervals, none before",
     "c03": "Frames before the acknowledgement: ignored over GraphQL, as configured over Events",
     "c04": "Signatures: path, body and clock of each operation; the own host only if asked to",
-    "c05": "Auth modes by operation",
+    "c05": "Auth modes by operation and namespace",
     "c06": "Ids: their form, used twice, unknown; limits of subscriptions and of events in a publish",
     "c07": "Channels: their form, slashes, wildcards at any depth, no publish to one; unknown namespaces",
     "c08": "One frame for each event, as a JSON string; publishers hear themselves; order may be shuffled",

@@ -75,6 +75,7 @@ class Command(ExampleCommand):
         add("--html-escape", action="store_true", help="check signed WebSocket publishes as if <, > and & were escaped")
         add("--token-ttl", type=int, metavar="SECONDS", help="life of id and access tokens (3600)")
         add("--keep-alive", type=int, metavar="MS", help="interval of keep-alives (60000)")
+        add("--early-keep-alive", action="store_true", help="begin keep-alives before connection_init")
         add("--timeout", type=int, metavar="MS", help="connectionTimeoutMs of the ack (300000)")
         add("--lifetime", type=float, metavar="SECONDS", help="close each socket at this age (never)")
         add("--lifetime-code", type=_close_code, default=1000, metavar="CODE", help="close code at that age (1000)")
@@ -177,6 +178,7 @@ def _limits(given: dict[str, Any]) -> Limits:
         events_per_second=given["event_limit"],
         connections_per_second=given["connect_limit"],
         requires_init=given["require_init"],
+        early_keep_alive=given["early_keep_alive"],
         replaces_duplicates=given["replace_duplicates"],
     )
 

@@ -5,6 +5,7 @@ import base64
 import json
 
 import gql
+import httpx
 import pytest
 from botocore.credentials import Credentials
 from gql.transport.appsync_auth import (
@@ -230,6 +231,40 @@ async def test_c03_ignores_what_comes_before_the_acknowledgement(emulator, key):
     await client.send(type="nothing")
     await client.expect(type="error")
     await client.close()
+
+
+async def test_c05_modes_are_those_of_the_operation(started, key):
+    """A subscription is a subscribe, and a request over HTTP a publish."""
+    modes = {"subscribe": frozenset({"api-key"}), "publish": frozenset({"lambda"})}
+    emulator = await started(auth=Auth(lambda_token="open sesame", modes=modes))
+    other = {"Authorization": "open sesame"}
+    url = emulator.urls["graphql_realtime_url"]
+    client = await Client.ready(emulator, other, url=url, subprotocols=["graphql-ws", encoded(other)])
+    for auth, reply in ((other, "error"), (key, "start_ack")):
+        await client.send(**start(auth=auth))
+        await client.expect(type=reply, id="1")
+    async with httpx.AsyncClient(base_url=emulator.url) as http:
+        for auth, status in ((key, 401), (other, 200)):
+            answer = await http.post("/graphql", headers=auth, json={"query": "{ __typename }"})
+            assert answer.status_code == status
+    await client.close()
+
+
+async def test_c12_subscriptions_die_with_the_socket_and_nothing_is_replayed(emulator, connect, key):
+    first = await connect(key)
+    await first.send(**start(auth=key))
+    await first.expect(type="start_ack")
+    await first.close()
+    await eventually(lambda: not emulator.api.sessions)
+    emulator.fleet.carry_out(Set(LOBBY, {"online": False}))
+    second = await connect(key)
+    await second.send(type="nothing")
+    await second.expect(type="error")
+    await second.send(**start(auth=key))
+    await second.expect(type="start_ack")
+    emulator.fleet.carry_out(Set(LOBBY, {"online": True}))
+    frame = await second.expect(type="data", id="1")
+    assert frame["payload"]["data"]["onDeviceState"]["online"] is True
 
 
 async def test_tells_bad_credentials_below_payload(emulator):

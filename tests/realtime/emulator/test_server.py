@@ -30,11 +30,22 @@ async def refused(emulator, path="/event/realtime", **options):
     return error.value.response
 
 
+DIALECTS = {"aws-appsync-event-ws": "/event/realtime", "graphql-ws": "/graphql/realtime"}
+in_both_dialects = pytest.mark.parametrize("dialect", DIALECTS)
+
+
+def url_of(emulator, dialect):
+    return f"ws://127.0.0.1:{emulator.port}{DIALECTS[dialect]}"
+
+
+@in_both_dialects
 @pytest.mark.parametrize("order", [1, -1])
-async def test_c01_takes_the_two_subprotocols_in_either_order_and_never_selects_the_header(emulator, key, order):
-    subprotocols = ["aws-appsync-event-ws", encoded(key)][::order]
-    client = await Client.ready(emulator, key, subprotocols=subprotocols)
-    assert client.socket.subprotocol == "aws-appsync-event-ws"
+async def test_c01_takes_the_two_subprotocols_in_either_order_and_never_selects_the_header(
+    emulator, key, dialect, order
+):
+    subprotocols = [dialect, encoded(key)][::order]
+    client = await Client.ready(emulator, key, url=url_of(emulator, dialect), subprotocols=subprotocols)
+    assert client.socket.subprotocol == dialect
     await client.close()
 
 
@@ -75,13 +86,13 @@ async def test_tells_bad_credentials_in_a_frame_and_then_closes(emulator, auth):
     assert await client.closed() == 1000
 
 
-@pytest.mark.parametrize("dialect", ["aws-appsync-event-ws", "graphql-ws"])
+@in_both_dialects
 async def test_bad_credentials_and_no_good_ones_can_be_refused_over_http(started, key, dialect):
     emulator = await started(auth=Auth(refuses_upgrade=True))
-    path = "/graphql/realtime" if dialect == "graphql-ws" else "/event/realtime"
-    response = await refused(emulator, path, subprotocols=[dialect, encoded({"x-api-key": "da2-wrong"})])
+    offered = [dialect, encoded({"x-api-key": "da2-wrong"})]
+    response = await refused(emulator, DIALECTS[dialect], subprotocols=offered)
     assert (response.status_code, response.headers["x-amzn-errortype"]) == (401, "UnauthorizedException")
-    url = f"ws://127.0.0.1:{emulator.port}{path}"
+    url = url_of(emulator, dialect)
     await (await Client.ready(emulator, key, url=url, subprotocols=[dialect, encoded(key)])).close()
 
 
@@ -91,20 +102,46 @@ async def test_tells_bad_credentials_also_to_a_client_that_never_speaks(emulator
     assert await client.closed() == 1000
 
 
+@in_both_dialects
 @pytest.mark.parametrize(
     ("offered", "word"), [(["graphql-transport-ws"], "SubProtocolNotSupportedError"), (None, "NoProtocolError")]
 )
-async def test_c01_names_a_missing_or_unknown_subprotocol_in_a_frame(emulator, key, offered, word):
-    client = await Client.open(emulator, key, subprotocols=offered, additional_headers={"x-api-key": key["x-api-key"]})
+async def test_c01_names_a_missing_or_unknown_subprotocol_in_a_frame(emulator, key, dialect, offered, word):
+    headers = {"x-api-key": key["x-api-key"]}
+    url = url_of(emulator, dialect)
+    client = await Client.open(emulator, key, url=url, subprotocols=offered, additional_headers=headers)
     assert client.socket.subprotocol is None
     await client.send(type="connection_init")
-    assert await client.receive() == {"type": "connection_error", "errors": [{"message": word, "errorCode": 400}]}
+    errors = {"errors": [{"message": word, "errorCode": 400}]}
+    nested = {"payload": errors} if dialect == "graphql-ws" else errors
+    assert await client.receive() == {"type": "connection_error", **nested}
     await client.closed()
+
+
+async def test_c01_the_subprotocol_of_one_dialect_is_none_of_the_other(emulator, key):
+    for dialect, other in zip(DIALECTS, reversed(DIALECTS), strict=True):
+        client = await Client.open(emulator, key, url=url_of(emulator, dialect), subprotocols=[other, encoded(key)])
+        assert client.socket.subprotocol is None
+        await client.send(type="connection_init")
+        await client.expect(type="connection_error")
+        await client.closed()
 
 
 async def test_refuses_a_header_that_is_no_json_object(emulator):
     response = await refused(emulator, subprotocols=["aws-appsync-event-ws", "header-bm9uc2Vuc2U"])
     assert response.status_code == 400
+
+
+@in_both_dialects
+async def test_c05_a_connect_takes_only_the_modes_it_is_given(started, key, dialect):
+    emulator = await started(auth=Auth(lambda_token="open sesame", modes={"connect": frozenset({"lambda"})}))
+    url = url_of(emulator, dialect)
+    client = await Client.open(emulator, key, url=url, subprotocols=[dialect, encoded(key)])
+    await client.send(type="connection_init")
+    await client.expect(type="connection_error")
+    await client.closed()
+    auth = {"Authorization": "open sesame"}
+    await (await Client.ready(emulator, auth, url=url, subprotocols=[dialect, encoded(auth)])).close()
 
 
 async def test_c05_an_operation_takes_only_the_modes_it_is_given(started, key):

@@ -147,6 +147,21 @@ async def test_c02_no_keep_alive_comes_before_the_acknowledgement(started, key, 
     await client.close()
 
 
+@pytest.mark.parametrize("dialect", ["aws-appsync-event-ws", "graphql-ws"])
+async def test_c02_keep_alives_begin_with_the_upgrade_if_asked_to(started, key, dialect):
+    emulator = await started(limits=Limits(keep_alive=20, early_keep_alive=True))
+    client = await open_in(dialect, emulator, key)
+    for _ in range(3):
+        await client.expect(type="ka")
+    await client.send(type="connection_init")
+    await client.until(type="connection_ack")
+    await client.expect(type="ka")
+    await client.close()
+    client = await open_in(dialect, emulator, {"x-api-key": "da2-wrong"})
+    await client.expect(type="connection_error")
+    await client.closed()
+
+
 async def test_silence_sends_neither_keep_alives_nor_data_and_loses_them(started, key):
     emulator = await started(limits=FAST_KEEP_ALIVE)
     client = await Client.ready(emulator, key)
