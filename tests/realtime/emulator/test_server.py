@@ -3,22 +3,16 @@
 import asyncio
 import contextlib
 import ssl
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 
 import httpx
 import pytest
 import websockets
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from realtime.emulator.faults import FaultError
 from realtime.emulator.options import Auth, Fleet, Limits, Options
 from realtime.emulator.server import Emulator
 from realtime.emulator.world import Set
+from tests.tls import self_signed
 
 from .client import Client, encoded
 
@@ -202,28 +196,8 @@ async def test_new_connections_a_second_are_limited_if_asked_to(started, key):
     await first.close()
 
 
-@pytest.fixture
-def certificate(tmp_path):
-    """Write a certificate for 127.0.0.1 and its private key; give both paths."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(address, critical=False)
-        .sign(private, hashes.SHA256())
-    )
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    cert.write_bytes(certificate.public_bytes(Encoding.PEM))
-    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return cert, key
-
-
-async def test_serves_tls(started, key, certificate):
-    cert, private = certificate
+async def test_serves_tls(started, key, tmp_path):
+    cert, private = self_signed(tmp_path)
     emulator = await started(tls_cert=cert, tls_key=private)
     assert emulator.urls["events_realtime_url"].startswith("wss://")
     context = ssl.create_default_context(cafile=cert)
