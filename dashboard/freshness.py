@@ -35,7 +35,7 @@ EXPLANATIONS = {
     Reason.BROWSER_OFFLINE: "This browser is cut off; values are as old as its last contact.",
     Reason.WORKER_SILENT: "The process that listens upstream has gone quiet; changes may be waiting there.",
     Reason.UPSTREAM_DOWN: "Your upstream link is not open; changes since then are fetched once it is back.",
-    Reason.PARTLY_LIVE: "Some of your upstream feeds are not heard; what they would tell is only found by comparing now and then.",
+    Reason.PARTLY_LIVE: "Some upstream feeds are not heard; what they would tell is found by comparing now and then.",
     Reason.CATCHING_UP: "The upstream link is open again and what was missed is being fetched.",
     Reason.NOBODY_WATCHING: "Your link sleeps while no browser is open; it resumes with this page.",
 }

@@ -26,7 +26,7 @@ export const EXPLANATIONS = Object.freeze({
   "nobody-watching": "Your link sleeps while no browser is open; it resumes with this page.",
   "worker-silent": "The process that listens upstream has gone quiet; changes may be waiting there.",
   "upstream-down": "Your upstream link is not open; changes since then are fetched once it is back.",
-  "partly-live": "Some of your upstream feeds are not heard; what they would tell is only found by comparing now and then.",
+  "partly-live": "Some upstream feeds are not heard; what they would tell is found by comparing now and then.",
   "catching-up": "The upstream link is open again and what was missed is being fetched.",
 });
 
