@@ -82,7 +82,8 @@ RULES = (
         ("msgspec",),
     ),
     Rule("realtime.strays", engine("events", "feeds", "models"), ("django", "msgspec")),
-    Rule("realtime.drift", engine("feeds", "snapshot"), ("msgspec",), never=IO),
+    Rule("realtime.shapes", others=("msgspec",), never=(*IO, *CLOCKS)),
+    Rule("realtime.drift", engine("feeds", "shapes", "snapshot"), ("msgspec",), never=IO),
     # Configuration, and the ways to the stores.
     Rule("realtime.valkey_address", never=IO),
     Rule("realtime.config", engine("valkey_address"), ("django",)),

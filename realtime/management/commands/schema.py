@@ -13,6 +13,7 @@ from realtime import config, drift
 from realtime.management import shown
 from realtime.management.base import ExampleCommand
 from realtime.models import Drift
+from realtime.shapes import BadSchema
 
 
 class Command(ExampleCommand):
@@ -48,7 +49,10 @@ class Command(ExampleCommand):
             raise CommandError(f"{file}: {error.strerror}") from None
         except msgspec.DecodeError as error:
             raise CommandError(f"{file} is not a JSON document: {error}") from None
-        findings = drift.compare(theirs) + self._received()
+        try:
+            findings = drift.compare(theirs) + self._received()
+        except BadSchema as error:
+            raise CommandError(f"{file} is not a JSON Schema: {error}") from None
         for finding in findings:
             shown.row(self.stdout, msgspec.structs.asdict(finding), as_json=as_json)
         if any(finding.breaks for finding in findings):

@@ -38,3 +38,8 @@ def test_a_schema_that_would_not_be_read_fails(check):
     del theirs["$defs"]["PlanChanged"]["properties"]["isFreePlan"]
     with pytest.raises(CommandError, match="breaks=True"):
         check(theirs)
+
+
+def test_a_document_that_is_no_schema_is_an_error(check):
+    with pytest.raises(CommandError, match=r"theirs.json is not a JSON Schema: .*\$.properties"):
+        check({"$defs": {"PlanChanged": {"properties": []}}})
