@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from realtime import feed, history, valkey
 from realtime.management import shown
+from realtime.management.arguments import count
 from realtime.management.base import ExampleCommand
 
 HOPS = (("upstream", "source", "received"), ("record", "received", "recorded"), ("relay", "recorded", "relayed"))
@@ -23,7 +24,10 @@ BLOCK_MS = 1_000
 
 
 class Command(ExampleCommand):
-    help = "Print the entries of a user's feed, or of another topic, as they are relayed; latencies in milliseconds."
+    help = (
+        "Print the entries of a user's feed, or of another topic, as they are relayed; latencies in milliseconds. "
+        "Topics are user.<id> and broadcast: an organisation has none, it is told of in its members' feeds."
+    )
     examples = """\
   manage.py tail viewer
   manage.py tail --topic broadcast --count 5 --json"""
@@ -31,11 +35,11 @@ class Command(ExampleCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", nargs="?", metavar="USER", help="a user's name or upstream subject")
         parser.add_argument("--topic", help="a topic's name, instead of a user")
-        parser.add_argument("--count", type=int, help="stop after this many entries")
+        parser.add_argument("--count", type=count, help="stop after this many entries")
         parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        topic = options["topic"] or _topic_of(options["user"])
+        topic = _topic(options["user"], options["topic"])
         head = feed.heads([topic]).get(topic)
         if head is None:
             raise CommandError(f"topic {topic!r} has carried nothing yet")
@@ -81,11 +85,15 @@ def _row(frame: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _topic_of(name: str | None) -> str:
-    if not name:
-        raise CommandError("say whose feed: a user's name, or --topic NAME", returncode=2)
+def _topic(user: str | None, topic: str | None) -> str:
+    if bool(user) == bool(topic):
+        raise CommandError("say whose feed: a user's name, or --topic NAME, and not both", returncode=2)
+    return topic or _topic_of(user or "")
+
+
+def _topic_of(name: str) -> str:
     users = get_user_model().objects
     user = users.filter(username=name).first() or users.filter(link__subject=name).first()
     if user is None:
-        raise CommandError(f"there is no user {name!r}")
+        raise CommandError(f"there is no user {name!r}; an organisation has no feed of its own: name one of its people")
     return f"user.{user.pk}"
