@@ -53,7 +53,8 @@ class Command(ExampleCommand):
         )
         report = commands.add_parser("report", help="what was found, channel by channel")
         report.add_argument("links", nargs="*", metavar="LINK", help="only of these links")
-        report.add_argument("--json", action="store_true", help="one JSON object a link")
+        for command in commands.choices.values():
+            command.add_argument("--json", action="store_true", help="one JSON object a line")
 
     def handle(self, *args: Any, **options: Any) -> None:
         getattr(self, f"_{options['command']}")(options)
@@ -61,11 +62,16 @@ class Command(ExampleCommand):
     def _status(self, options: dict[str, Any]) -> None:
         default = config.load().upstream.protocol
         wanted = switches.get(switches.PROTOCOL, default)
+        links = {protocol: Link.objects.filter(protocol=protocol, state="open").count() for protocol in PROTOCOLS}
+        runs = DualRun.objects.filter(stopped_at=None).count()
+        if options["json"]:
+            values = {"wanted": wanted, "default": default, "open_links": links, "dual_runs": runs}
+            shown.row(self.stdout, values, as_json=True)
+            return
         self.stdout.write(f"wanted: {wanted} (UPSTREAM_PROTOCOL is {default})")
-        for protocol in PROTOCOLS:
-            open_links = Link.objects.filter(protocol=protocol, state="open").count()
-            self.stdout.write(f"{protocol}: {open_links} links are open")
-        self.stdout.write(f"dual runs: {DualRun.objects.filter(stopped_at=None).count()}")
+        for protocol, count in links.items():
+            self.stdout.write(f"{protocol}: {count} links are open")
+        self.stdout.write(f"dual runs: {runs}")
 
     def _switch(self, options: dict[str, Any]) -> None:
         default = config.load().upstream.protocol
@@ -79,20 +85,29 @@ class Command(ExampleCommand):
 
     def _start(self, options: dict[str, Any]) -> None:
         if not options["window"]:
-            raise CommandError("a window of 0 s leaves no time for the other side to tell the same")
-        links = _chosen(options)
+            raise CommandError("a window of 0 s leaves no time for the other side to tell the same", returncode=2)
+        links = list(_chosen(options))
+        if not links:
+            raise CommandError("there is no link yet: links come with the first sign-in")
         if config.load().upstream.links == "service":
             raise CommandError("not started: a dual run compares links of their own, and UPSTREAM_LINKS is service")
         _demand_configured("not started", PROTOCOLS)
         dualrun.start([link.pk for link in links], options["window"])
+        if options["json"]:
+            for link in links:
+                shown.row(self.stdout, {"link": link.subject, "window": options["window"]}, as_json=True)
+            return
         self.stdout.write(
-            f"{_named(links)} from now on; changes are counted once the window of {options['window']:g} s is over. "
-            "`manage.py dualrun report` shows them"
+            f"comparing {_named(links)} from now on; changes are counted once the window of {options['window']:g} s is "
+            "over. `manage.py dualrun report` shows them"
         )
 
     def _stop(self, options: dict[str, Any]) -> None:
         stopped = dualrun.stop(link.pk for link in _chosen(options))
-        self.stdout.write(f"{stopped} dual runs stopped")
+        if options["json"]:
+            shown.row(self.stdout, {"stopped": stopped}, as_json=True)
+        else:
+            self.stdout.write(f"{stopped} dual runs stopped")
 
     def _report(self, options: dict[str, Any]) -> None:
         runs = DualRun.objects.select_related("link__user").order_by("link__subject")
@@ -135,15 +150,12 @@ def _chosen(options: dict[str, Any]) -> QuerySet[Link] | list[Link]:
     if options["all"] and not options["links"]:
         return Link.objects.order_by("subject")
     if options["all"] or not options["links"]:
-        raise CommandError("name one link or more, or say --all")
+        raise CommandError("name one link or more, or say --all", returncode=2)
     return [shown.find_link(name) for name in options["links"]]
 
 
-def _named(links: QuerySet[Link] | list[Link]) -> str:
-    names = [link.subject for link in links]
-    if not names:
-        raise CommandError("there is no link yet: links come with the first sign-in")
-    return f"comparing {', '.join(names) if len(names) <= 5 else f'{len(names)} links'}"
+def _named(links: list[Link]) -> str:
+    return ", ".join(link.subject for link in links) if len(links) <= 5 else f"{len(links)} links"
 
 
 def _whole(report: dualrun.Report) -> dict[str, Any]:

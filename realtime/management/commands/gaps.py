@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 
 from realtime import control
 from realtime.management import shown
+from realtime.management.arguments import count
 from realtime.management.base import ExampleCommand
 from realtime.models import Gap
 
@@ -27,14 +28,14 @@ class Command(ExampleCommand):
         listing.add_argument("--link", help="only of this link: its id, subject or user name")
         listing.add_argument("--outcome", choices=Gap.Outcome.values)
         listing.add_argument("--feed", help="only of this feed; 'all' for those of whole links")
-        listing.add_argument("--limit", type=int, default=50)
-        listing.add_argument("--offset", type=int, default=0)
-        listing.add_argument("--json", action="store_true", help="one JSON object a line")
+        listing.add_argument("--limit", type=count, default=50)
+        listing.add_argument("--offset", type=count, default=0)
         show = commands.add_parser("show", help="one window")
         show.add_argument("gap", type=int, metavar="ID")
-        show.add_argument("--json", action="store_true", help="one JSON object")
         repair = commands.add_parser("repair", help="compare a link's recorded state with a new snapshot")
         repair.add_argument("link", metavar="LINK")
+        for command in commands.choices.values():
+            command.add_argument("--json", action="store_true", help="one JSON object a line")
 
     def handle(self, *args: Any, **options: Any) -> None:
         getattr(self, f"_{options['command']}")(options)
@@ -61,7 +62,10 @@ class Command(ExampleCommand):
             raise CommandError(str(error)) from None
         if link.state != "open":
             raise CommandError(f"the link is {link.state} ({link.reason}): it is compared as soon as it is open again")
-        self.stdout.write("comparing; `manage.py gaps list` shows what comes of it")
+        if options["json"]:
+            shown.row(self.stdout, {"link": link.subject, "asked": "repair"}, as_json=True)
+        else:
+            self.stdout.write("comparing; `manage.py gaps list` shows what comes of it")
 
 
 def _row(window: Gap) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 
 from realtime import control, gates, leases
 from realtime.management import shown
+from realtime.management.arguments import count, rate
 from realtime.management.base import ExampleCommand
 from realtime.models import Link, Worker
 
@@ -32,35 +33,31 @@ class Command(ExampleCommand):
         listing = commands.add_parser("list", help="a line each")
         listing.add_argument("--state", help="only links in this state")
         listing.add_argument("--search", default="", help="part of the subject, user name, reason or last error")
-        listing.add_argument("--limit", type=int, default=50)
-        listing.add_argument("--offset", type=int, default=0)
-        listing.add_argument("--json", action="store_true", help="one JSON object a line")
+        listing.add_argument("--limit", type=count, default=50)
+        listing.add_argument("--offset", type=count, default=0)
         for name in ("show", *control.OPERATIONS):
             single = commands.add_parser(name, help="all about one link" if name == "show" else f"{name} one link")
             single.add_argument("link", metavar="LINK")
-            single.add_argument("--json", action="store_true", help="one JSON object")
 
         draining = commands.add_parser(
             "drain", help="have a worker hand over its links, and take none until it restarts"
         )
         draining.add_argument("worker", metavar="WORKER")
-        commands.add_parser("service", help="the connection that a worker's links share, if they do").add_argument(
-            "--json", action="store_true", help="one JSON object a line"
-        )
-        commands.add_parser("gates", help="the gates that are shut for all links").add_argument(
-            "--json", action="store_true", help="one JSON object a line"
-        )
+        commands.add_parser("service", help="the connection that a worker's links share, if they do")
+        commands.add_parser("gates", help="the gates that are shut for all links")
         shutting = commands.add_parser("shut", help="close all links, and keep them closed, for a reason that is shown")
         shutting.add_argument("gate", metavar="GATE", help="a word, such as maintenance")
         shutting.add_argument("--reason", required=True)
-        shutting.add_argument("--for", type=float, dest="seconds", metavar="SECONDS", help="then open by itself")
+        shutting.add_argument("--for", type=rate, dest="seconds", metavar="SECONDS", help="then open by itself")
         commands.add_parser("open", help="open a gate again").add_argument("gate", metavar="GATE")
+        for command in commands.choices.values():
+            command.add_argument("--json", action="store_true", help="one JSON object a line")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["command"] == "list":
             self._list(options)
         elif options["command"] == "drain":
-            self._drain(options["worker"])
+            self._drain(options["worker"], options["json"])
         elif options["command"] == "service":
             self._show_services(options["json"])
         elif options["command"] == "gates":
@@ -98,7 +95,7 @@ class Command(ExampleCommand):
             for row in rows:
                 self.stdout.write("  " + "  ".join(f"{k}={v}" for k, v in row.items() if v not in (None, "")))
 
-    def _drain(self, worker: str) -> None:
+    def _drain(self, worker: str, as_json: bool) -> None:
         """Ask for it and wait until the others have everything, or say what is left."""
         try:
             leases.drain(worker)
@@ -106,7 +103,10 @@ class Command(ExampleCommand):
             raise CommandError(str(error)) from None
         for _ in range(round(DRAIN_SECONDS / control.POLL_SECONDS)):
             if not leases.left(worker):
-                self.stdout.write(f"worker {worker} has handed everything over; it may be stopped")
+                if as_json:
+                    shown.row(self.stdout, {"worker": worker, "buckets": 0}, as_json=True)
+                else:
+                    self.stdout.write(f"worker {worker} has handed everything over; it may be stopped")
                 return
             time.sleep(control.POLL_SECONDS)
         raise CommandError(f"worker {worker} still has {leases.left(worker)} buckets after {DRAIN_SECONDS:g} s")
@@ -130,7 +130,8 @@ class Command(ExampleCommand):
             elif not gates.open_gate(options["gate"]):
                 raise CommandError(f"the gate {options['gate']!r} is not shut; see `manage.py links gates`")
         except gates.BadGate as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(str(error), returncode=2) from None
+        self._show_gates(options["json"])
 
     def _ask(self, link: Link, operation: str, as_json: bool) -> None:
         try:

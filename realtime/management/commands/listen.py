@@ -16,6 +16,7 @@ from realtime.appsync.channels import parse_pattern
 from realtime.appsync.exceptions import ChannelError
 from realtime.appsync.session import Carrier
 from realtime.management import endpoint_options
+from realtime.management.arguments import count, rate
 from realtime.management.base import ExampleCommand
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.connection import Connection
@@ -37,6 +38,7 @@ class Command(ExampleCommand):
     examples = """\
   manage.py listen /default/news --url http://127.0.0.1:4000/event --api-key da2-demo
   manage.py listen '/vortex-app/user/sub-owner/*' --token "$JWT" --count 10 --json
+  manage.py listen '/vortex-app/user/*' --auth iam --region eu-west-1
   manage.py listen --protocol graphql --url http://127.0.0.1:4000/graphql --token "$JWT" \\
       --query 'subscription S($o: ID!) { onDeviceState(orgId: $o) { deviceId online } }' --variables '{"o": "org-1"}'"""
 
@@ -49,8 +51,8 @@ class Command(ExampleCommand):
         parser.add_argument("--query", help="the subscription's document, for --protocol graphql")
         parser.add_argument("--variables", default="{}", metavar="JSON", help="its variables")
         endpoint_options.add_arguments(parser)
-        parser.add_argument("--seconds", type=float, help="stop after this long")
-        parser.add_argument("--count", type=int, help="stop after this many events")
+        parser.add_argument("--seconds", type=rate, help="stop after this long")
+        parser.add_argument("--count", type=count, help="stop after this many events")
         parser.add_argument("--reconnect", choices=sorted(PRESETS), help="reconnect policy (UPSTREAM_RECONNECT)")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -78,17 +80,18 @@ def _channels(names: list[str]) -> dict[str, str]:
     try:
         return {parse_pattern(name): parse_pattern(name) for name in names}
     except ChannelError as error:
-        raise CommandError(str(error)) from None
+        raise CommandError(str(error), returncode=2) from None
 
 
 def _documents(options: dict[str, Any]) -> dict[str, str]:
     """Return the one subscription that a GraphQL listener has, by its document's first word after the keyword."""
     if not options["query"] or options["channels"]:
-        raise CommandError("GraphQL has no channels: give --query 'subscription …', and --variables if it has any")
+        text = "GraphQL has no channels: give --query 'subscription …', and --variables if it has any"
+        raise CommandError(text, returncode=2)
     try:
         variables = msgspec.json.decode(options["variables"], type=dict[str, Any])
     except msgspec.DecodeError as error:
-        raise CommandError(f"--variables is not a JSON object: {error}") from None
+        raise CommandError(f"--variables is not a JSON object: {error}", returncode=2) from None
     data = msgspec.json.encode({"query": options["query"], "variables": variables}).decode()
     return {"subscription": data}
 

@@ -10,7 +10,7 @@ import msgspec
 from django.core.management.base import CommandError, CommandParser
 
 from realtime import config
-from realtime.appsync.exceptions import AppSyncError
+from realtime.appsync.exceptions import BadRequest, ChannelError
 from realtime.appsync.publishing import Outcome
 from realtime.management import endpoint_options
 from realtime.management.base import ExampleCommand
@@ -38,8 +38,8 @@ class Command(ExampleCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             outcomes = asyncio.run(_publish(options))
-        except AppSyncError as error:
-            raise CommandError(str(error)) from None
+        except (BadRequest, ChannelError) as error:
+            raise CommandError(str(error), returncode=2) from None
         for index, outcome in enumerate(outcomes):
             self._print(index, outcome, options["json"])
         if any(outcome.status != "sent" for outcome in outcomes):

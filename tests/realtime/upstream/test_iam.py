@@ -65,7 +65,19 @@ def test_the_emulator_verifies_what_we_sign(environment, over):
     with subprocess.Popen([*command, "--iam-key", f"{KEY}:{SECRET}"], stdout=subprocess.PIPE, text=True) as process:
         try:
             url = json.loads(process.stdout.readline())["events_url"]
-            arguments = ("publish", "/default/news", '"é <b>"', "--over", over, "--url", url, "--iam", "eu-west-1")
+            arguments = (
+                "publish",
+                "/default/news",
+                '"é <b>"',
+                "--over",
+                over,
+                "--url",
+                url,
+                "--auth",
+                "iam",
+                "--region",
+                "eu-west-1",
+            )
             good = manage(*arguments)
             environment.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
             bad = manage(*arguments)

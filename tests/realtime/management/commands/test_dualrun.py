@@ -50,19 +50,21 @@ def test_chosen_links_are_compared(links, capsys, arguments, compared):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "complaint", "status"),
     [
-        (["start"], "--all"),
-        (["start", "ada", "--all"], "--all"),
-        (["start", "carol"], "links list"),
-        (["start", "ada", "--window", "0"], "window"),
-        (["report"], "dualrun start"),
-        (["report", "carol"], "links list"),
+        (["start"], "--all", 2),
+        (["start", "ada", "--all"], "--all", 2),
+        (["start", "carol"], "links list", 1),
+        (["start", "ada", "--window", "0"], "window", 2),
+        (["stop"], "--all", 2),
+        (["report"], "dualrun start", 1),
+        (["report", "carol"], "links list", 1),
     ],
 )
-def test_what_cannot_be_is_an_error_with_the_next_step(links, arguments, complaint):
-    with pytest.raises(CommandError, match=complaint):
+def test_what_cannot_be_is_an_error_with_the_next_step(links, arguments, complaint, status):
+    with pytest.raises(CommandError, match=complaint) as error:
         call_command("dualrun", *arguments)
+    assert error.value.returncode == status
 
 
 @pytest.mark.parametrize("variable", ["APPSYNC_EVENTS_URL", "APPSYNC_GRAPHQL_URL"])
@@ -119,6 +121,22 @@ def test_the_status_counts_links_and_dual_runs(links, capsys):
         "graphql: 0 links are open",
         "dual runs: 1",
     ]
+
+
+def test_what_is_done_is_told_as_json_too(links, capsys):
+    def rows(*arguments):
+        return [json.loads(line) for line in said(capsys, *arguments, "--json").splitlines()]
+
+    assert rows("start", "--all", "--window", "5") == [{"link": f"sub-{who}", "window": 5.0} for who in ("ada", "bob")]
+    (status,) = rows("status")
+    assert status == {
+        "wanted": "events",
+        "default": "events",
+        "open_links": {"events": 2, "graphql": 0},
+        "dual_runs": 2,
+    }
+    assert rows("stop", "--all") == [{"stopped": 2}]
+    assert rows("switch", "graphql") == [status | {"wanted": "graphql", "dual_runs": 0}]
 
 
 @pytest.mark.feature("S4.4")

@@ -57,6 +57,12 @@ def test_a_wish_is_desired_state_and_waits_for_a_worker(links, monkeypatch, oper
     assert (getattr(ada, column), ada.desired_revision, ada.applied_revision) == (after, 1, 1)
 
 
+def test_who_has_a_link_compared_is_told_so(links, monkeypatch, capsys):
+    ada = links.get(subject="sub-ada")
+    monkeypatch.setattr("realtime.control.wait_applied.__defaults__", (5.0, lambda _: note_applied([(ada.pk, 1)])))
+    assert rows(capsys, "gaps", "repair", "ada") == [{"link": "sub-ada", "asked": "repair"}]
+
+
 @pytest.mark.parametrize("command", [("links", "rotate"), ("links", "repair"), ("gaps", "repair")])
 def test_what_a_resting_link_can_not_do_is_an_error_that_says_what_to_do(links, command):
     links.filter(subject="sub-ada").update(state="suspended", reason="nobody is watching")
@@ -86,17 +92,25 @@ def test_the_ledger_is_listed_newest_first_and_filtered(links, capsys):
 
 
 def test_gates_are_shut_listed_and_opened(db, capsys):
-    call_command("links", "shut", "maintenance", "--reason", "AppSync is being moved", "--for", "60")
+    rows(capsys, "links", "shut", "maintenance", "--reason", "AppSync is being moved", "--for", "60")
     (gate,) = rows(capsys, "links", "gates")
     assert (gate["gate"], gate["reason"], bool(gate["until"])) == ("maintenance", "AppSync is being moved", True)
     call_command("links", "open", "maintenance")
     assert rows(capsys, "links", "gates") == []
 
 
-@pytest.mark.parametrize("wrong", [("shut", "auth", "--reason", "why"), ("open", "maintenance")])
-def test_a_gate_that_can_not_be_moved_is_an_error(db, wrong):
-    with pytest.raises(CommandError, match="gate"):
+def test_who_moves_a_gate_is_shown_those_that_are_shut_then(db, capsys):
+    (first,) = rows(capsys, "links", "shut", "maintenance", "--reason", "AppSync is being moved")
+    assert first == {"gate": "maintenance", "reason": "AppSync is being moved", "until": None}
+    assert rows(capsys, "links", "shut", "holiday", "--reason", "nobody is here")[0] == first
+    assert [row["gate"] for row in rows(capsys, "links", "open", "maintenance")] == ["holiday"]
+
+
+@pytest.mark.parametrize(("wrong", "status"), [(("shut", "auth", "--reason", "why"), 2), (("open", "maintenance"), 1)])
+def test_a_gate_that_can_not_be_moved_is_an_error(db, wrong, status):
+    with pytest.raises(CommandError, match="gate") as error:
         call_command("links", *wrong)
+    assert error.value.returncode == status
 
 
 def test_a_worker_is_drained_and_waited_for(db, monkeypatch, capsys):
@@ -106,6 +120,7 @@ def test_a_worker_is_drained_and_waited_for(db, monkeypatch, capsys):
     monkeypatch.setattr("time.sleep", lambda seconds: Lease.objects.update(owner="b"))
     call_command("links", "drain", "a")
     assert "handed everything over" in capsys.readouterr().out
+    assert rows(capsys, "links", "drain", "a") == [{"worker": "a", "buckets": 0}]
     assert Worker.objects.get(name="a").draining
 
 

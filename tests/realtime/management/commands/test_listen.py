@@ -89,11 +89,14 @@ def test_bad_credentials_end_it_with_the_reason(appsync):
         (["/a/b", "--url", "http://127.0.0.1:1/event"], "--api-key"),
         (["/a/b", "--api-key", "k", "--url", "ftp://x"], "not an http"),
         (["/a/b", "--api-key", "k", "--url", "http://example.com/event"], "APPSYNC_ALLOW_PLAINTEXT"),
+        (["/a/b", "--auth", "lambda", "--url", "http://127.0.0.1:1/event"], "--token"),
+        (["/a/b", "--auth", "iam", "--api-key", "k", "--url", "http://127.0.0.1:1/event"], "--api-key is not for iam"),
+        (["/a/b", "--api-key", "k", "--token", "t", "--url", "http://127.0.0.1:1/event"], "--token is not for api-key"),
     ],
 )
 def test_bad_input_is_answered_with_cause_and_next_step(arguments, says):
     done = manage("listen", *arguments)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert says in done.stderr
 
 
@@ -117,4 +120,4 @@ def test_graphql_is_heard_with_each_carrier(appsync, token, carrier):
 
 def test_graphql_needs_a_document():
     done = manage("listen", "--protocol", "graphql", "--url", "http://127.0.0.1:1/graphql", "--api-key", "k")
-    assert (done.returncode, "--query" in done.stderr) == (1, True)
+    assert (done.returncode, "--query" in done.stderr) == (2, True)

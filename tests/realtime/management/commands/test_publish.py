@@ -65,5 +65,5 @@ def test_a_publish_that_is_throttled_once_is_made_again(appsync, over):
 )
 def test_what_can_not_be_published_is_said_before_it_is_tried(arguments, says):
     done = manage("publish", *arguments, "--url", "http://127.0.0.1:1/event", "--api-key", "k")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert says in done.stderr
