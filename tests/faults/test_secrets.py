@@ -93,7 +93,7 @@ def hurt_links(started):
 
 @pytest.fixture(scope="module")
 def commanded(hurt_links):
-    hurt_links.evidence |= commands(hurt_links.stack, hurt_links.secrets)
+    hurt_links.evidence |= commands(hurt_links.stack)
     tokens_now = hurt_links.stack.stored_tokens()
     hurt_links.secrets |= {f"{what}, later": token for what, token in tokens_now.items()}
     return hurt_links
@@ -141,15 +141,16 @@ def both_live(stack):
     return stack.is_live("sub-viewer") and stack.is_live("sub-operator")
 
 
-def commands(stack, secrets):
-    jwt = next(token for what, token in secrets.items() if "ID token" in what)
+def commands(stack):
+    jwt = stack.stored_tokens()["the ID token 0"]
     url, graphql = stack._demo._endpoints["events_url"], stack._demo._endpoints["graphql_url"]
     document = "subscription s($orgId: ID!) { onRoleChange(orgId: $orgId) { role } }"
-    listening = ("listen", document, "--protocol", "graphql", "--url", graphql, "--carrier", "query")
+    subscription = ("--query", document, "--variables", '{"orgId": "org-aurora"}')
+    listening = ("listen", "--protocol", "graphql", *subscription, "--url", graphql, "--carrier", "query")
     return {
         "publish over HTTP": stack.run("publish", "/default/a", "1", "--url", url, "--api-key", SHARED["api-key"]),
         "publish over a socket": stack.run("publish", "/default/a", "1", "--over", "ws", "--url", url, "--token", jwt),
-        "publish with a signature": stack.run("publish", "/default/a", "1", "--url", url, "--iam", "eu-west-1"),
+        "publish with a signature": stack.run("publish", "/default/a", "1", "--url", url, "--auth", "iam"),
         "publish to nobody": stack.run("publish", "/a/b", "1", "--url", "http://127.0.0.1:1/event", "--token", jwt),
         "listen, as a query": stack.run(*listening, "--token", jwt, "--seconds", "1"),
         "doctor": stack.run("doctor", "--user", "viewer"),
@@ -229,6 +230,7 @@ def test_commands_use_every_credential(commanded):
     for how in ("over HTTP", "over a socket", "with a signature"):
         assert b"event 0:" in commanded.evidence[f"publish {how}"]
     assert b"event 0: sent" in commanded.evidence["publish with a signature"]
+    assert b"state=live" in commanded.evidence["listen, as a query"]
     assert {what.partition(" token")[0] for what in commanded.secrets} >= {"the ID", "the access", "the refresh"}
 
 
