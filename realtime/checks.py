@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -129,6 +131,12 @@ def _upstream_problems(upstream: config.UpstreamConfig) -> Iterator[CheckMessage
         )
     if upstream.links == "service":
         yield from _service_link_problems(upstream)
+    if upstream.ca_file is not None and not _holds_certificates(upstream.ca_file):
+        yield Error(
+            "APPSYNC_CA_FILE holds no certificate, so no server could be trusted.",
+            hint="Give the authority's certificate as PEM, which begins with -----BEGIN CERTIFICATE-----.",
+            id="realtime.E013",
+        )
     try:
         parse_channel(f"/{upstream.channel_root}/user/any/device/presenceChanged")
     except ChannelError as error:
@@ -175,6 +183,14 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _holds_certificates(file: Path) -> bool:
+    try:
+        ssl.create_default_context(cafile=file)
+    except ssl.SSLError:
+        return False
+    return True
 
 
 def _is_fernet_key(key: str) -> bool:

@@ -92,6 +92,8 @@ class WebSocketTransport:
             )
         except InvalidStatus as error:
             raise _refused(error) from None
+        except ssl.SSLCertVerificationError as error:
+            raise TransportError("connect failed", untrusted(error)) from None
         except (InvalidHandshake, InvalidURI, OSError, EOFError, UnicodeError) as error:
             raise TransportError("connect failed", _name(error)) from None
         if connection.subprotocol != opening.selected:
@@ -175,6 +177,11 @@ class _WebSocket:
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
     """Return a context that trusts the system's authorities, or only those of ``ca_file``."""
     return ssl.create_default_context(cafile=ca_file or None)
+
+
+def untrusted(error: ssl.SSLCertVerificationError) -> str:
+    """Return why a server's certificate was refused, and what decides that."""
+    return f"its certificate is not trusted ({error.verify_message}): is APPSYNC_CA_FILE that of its authority?"
 
 
 def _refused(error: InvalidStatus) -> TransportError:

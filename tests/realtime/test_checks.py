@@ -3,6 +3,7 @@
 import pytest
 
 from realtime import checks, config
+from tests.certificates import Authority
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +48,14 @@ def test_unless_someone_says_so(settings):
 def test_on_this_machine_they_may(settings, host):
     settings.APPSYNC_EVENTS_URL = f"http://{host}:4000/event"
     assert ids(checks.check_upstream) == []
+
+
+@pytest.mark.feature("S3.10")
+def test_a_pinned_authority_needs_a_certificate(settings, tmp_path):
+    settings.APPSYNC_CA_FILE = Authority(tmp_path).file
+    assert ids(checks.check_upstream) == []
+    settings.APPSYNC_CA_FILE.write_text("of no use")
+    assert ids(checks.check_upstream) == ["realtime.E013"]
 
 
 def test_signing_needs_a_region(settings):

@@ -12,7 +12,7 @@ from realtime.emulator.faults import FaultError
 from realtime.emulator.options import Auth, Fleet, Limits, Options
 from realtime.emulator.server import Emulator
 from realtime.emulator.world import Set
-from tests.tls import self_signed
+from tests.certificates import Authority
 
 from .client import Client, encoded
 
@@ -197,10 +197,11 @@ async def test_new_connections_a_second_are_limited_if_asked_to(started, key):
 
 
 async def test_serves_tls(started, key, tmp_path):
-    cert, private = self_signed(tmp_path)
+    authority = Authority(tmp_path)
+    cert, private = authority.issue()
     emulator = await started(tls_cert=cert, tls_key=private)
     assert emulator.urls["events_realtime_url"].startswith("wss://")
-    context = ssl.create_default_context(cafile=cert)
+    context = ssl.create_default_context(cafile=authority.file)
     client = await Client.ready(emulator, key, ssl=context)
     await client.close()
     async with httpx.AsyncClient(base_url=emulator.url, verify=context) as http:

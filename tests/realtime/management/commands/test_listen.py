@@ -3,9 +3,12 @@
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
+from realtime.emulator.options import DEFAULT_API_KEY
+from tests.certificates import Authority
 from tests.demo import LOCAL
 
 from .conftest import ROOT, manage
@@ -80,6 +83,51 @@ def test_bad_credentials_end_it_with_the_reason(appsync):
     with listening(appsync, f"{OWN}/*", "--api-key", "da2-wrong") as process:
         assert process.wait(20) == 1
         assert "refuses the credentials" in process.stderr.read()
+
+
+@pytest.fixture
+def secured(tmp_path):
+    """An emulator that speaks TLS, and the authority that issued its certificate."""
+    authority = Authority(tmp_path)
+    cert, key = authority.issue()
+    command = [
+        sys.executable,
+        str(ROOT / "manage.py"),
+        "emulator",
+        "--fleet",
+        "1",
+        "--tls-cert",
+        cert,
+        "--tls-key",
+        key,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield json.loads(process.stdout.readline()), authority
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def pinned(monkeypatch, appsync, authority):
+    """Listen with this authority in the settings, and stop."""
+    monkeypatch.setenv("APPSYNC_CA_FILE", str(authority.file) if authority else "")
+    with listening(appsync, "/default/news", "--api-key", DEFAULT_API_KEY) as process:
+        yield process
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+@pytest.mark.feature("S3.10")
+def test_a_private_authority_is_trusted_once_it_is_pinned(secured, tmp_path, monkeypatch):
+    appsync, authority = secured
+    assert appsync["events_realtime_url"].startswith("wss:")
+    with pinned(monkeypatch, appsync, authority) as process:
+        until(process, type="subscription", state="live")
+    for other in (Authority(tmp_path, "another"), None):
+        with pinned(monkeypatch, appsync, other) as process:
+            reason = until(process, type="state", state="backoff")[-1]["reason"]
+            assert ("not trusted" in reason, "APPSYNC_CA_FILE" in reason) == (True, True)
 
 
 @pytest.mark.parametrize(
