@@ -1,6 +1,6 @@
 """Questions to everything that Fleetlight stands on, each answered with a finding and, if it is bad, a remedy.
 
-Nothing is changed anywhere: a subscription is made and given up, a snapshot is asked for, no event is published.
+Nothing is changed anywhere. Whether AppSync can be heard is `rehearsal`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -24,21 +24,18 @@ from django.db.migrations.executor import MigrationExecutor
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime import credentials
+from realtime import credentials, gaps, sql
 from realtime.appsync.auth import Authorization
-from realtime.appsync.endpoint import Endpoint
-from realtime.appsync.events_session import EventsSession
-from realtime.appsync.session import Accepted, Rejected, SubscriptionChanged
-from realtime.appsync.states import SubscriptionState
-from realtime.clock import now_us
-from realtime.models import BUCKETS, WORKER_SILENT_AFTER, Lease, Worker
+from realtime.clock import brief, now_us
+from realtime.models import BUCKETS, WORKER_SILENT_AFTER, Drift, Lease, UndecodablePayload, Worker
 from realtime.snapshot import SnapshotProvider, SnapshotUnavailable
-from realtime.upstream.transport import Socket, Transport, TransportError
 
 Verdict = Literal["ok", "warning", "failed", "skipped"]
 
 SKEW = 300.0
 """Seconds of clock difference beyond which AWS refuses signatures; a token's times are hurt sooner."""
+
+SET_CLOCK = "set this machine's clock (NTP)"
 
 EXPIRES_SOON = 14 * 86_400
 PATIENCE = 15.0
@@ -53,7 +50,24 @@ class Finding(msgspec.Struct, frozen=True):
     remedy: str = ""
 
 
-Check = Callable[[], Awaitable[Finding]]
+class Host(NamedTuple):
+    """A host that has to be reached, whom its certificate may be from, and the settings that say so."""
+
+    url: str
+    tls: ssl.SSLContext
+    settings: str
+
+    @property
+    def name(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 443
+
+    @property
+    def is_encrypted(self) -> bool:
+        return urlsplit(self.url).scheme in ("https", "wss")
 
 
 def settings_findings() -> Iterator[Finding]:
@@ -77,6 +91,45 @@ def database_finding() -> Finding:
     if missing:
         return Finding("database", "failed", f"{len(missing)} migrations are not applied", "run `manage.py migrate`")
     return Finding("database", "ok", f"{connection.vendor}, every migration applied")
+
+
+def database_clock_finding() -> Finding:
+    """Compare this process's clock, as a worker on this machine has it, with the database's.
+
+    A worker dates windows and the database dates recordings. Further apart than the margin by which a window begins
+    early, a repair would pass over what was recorded within it.
+    """
+    check, most = "database clock", gaps.MARGIN / 1e6
+    try:
+        before = now_us()
+        theirs = sql.now_us()
+    except DatabaseError as error:
+        return Finding(check, "skipped", str(error))
+    skew = ((before + now_us()) / 2 - theirs) / 1e6
+    seen = f"this machine's is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the database's"
+    if abs(skew) > most:
+        return Finding(check, "failed", f"{seen}: windows of its workers miss what was recorded in them", SET_CLOCK)
+    if abs(skew) > most / 2:
+        return Finding(check, "warning", f"{seen}; {most:g} s are the most", SET_CLOCK)
+    return Finding(check, "ok", f"{seen}; ask on each worker's machine")
+
+
+def payloads_finding() -> Finding:
+    """Tell what was received and could not be read, or is not known here."""
+    try:
+        unread = UndecodablePayload.objects.order_by("-at").first()
+        count, kinds = UndecodablePayload.objects.count(), Drift.objects.count()
+    except DatabaseError as error:
+        return Finding("payloads", "skipped", str(error))
+    if unread is not None:
+        seen = f"{count} could not be read, last at {brief(unread.at)} on {unread.feed}: {unread.error}"
+        return Finding(
+            "payloads", "warning", seen, "compare schemas: `manage.py schema check FILE`; see Payloads in admin"
+        )
+    if kinds:
+        remedy = "compare schemas: `manage.py schema check FILE`; Drift in the admin has a sample of each"
+        return Finding("payloads", "warning", f"{kinds} kinds of field or word that are not known here", remedy)
+    return Finding("payloads", "ok", "all that is kept could be read, and is known here")
 
 
 def tokens_finding() -> Finding:
@@ -130,41 +183,49 @@ async def valkey_finding(redis: Redis) -> Finding:
     return Finding("valkey", "ok", f"answers, {info.get('used_memory_human', '?')} in use, nothing is evicted")
 
 
-async def name_finding(url: str) -> Finding:
-    """Tell whether a host's name resolves."""
-    host = urlsplit(url).hostname or ""
+async def host_findings(hosts: Iterable[Host]) -> list[Finding]:
+    """Tell of each host, once, whether its name resolves and its certificate is trusted."""
+    names: dict[str, Host] = {}
+    places: dict[tuple[str, int, ssl.SSLContext], Host] = {}
+    for host in hosts:
+        names.setdefault(host.name, host)
+        places.setdefault((host.name, host.port, host.tls), host)
+    resolved = [await _name_finding(host) for host in names.values()]
+    return resolved + [await _tls_finding(host) for host in places.values()]
+
+
+async def _name_finding(host: Host) -> Finding:
+    check = f"dns {host.name}"
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as error:
+        found = await asyncio.get_running_loop().getaddrinfo(host.name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
         return Finding(
-            f"dns {host}", "failed", error.strerror or str(error), "check the address in the settings, and DNS"
+            check, "failed", getattr(error, "strerror", None) or str(error), f"check {host.settings}, and DNS"
         )
-    return Finding(f"dns {host}", "ok", ", ".join(sorted({str(row[4][0]) for row in found})))
+    return Finding(check, "ok", ", ".join(sorted({str(row[4][0]) for row in found})))
 
 
-async def tls_finding(url: str, context: ssl.SSLContext) -> Finding:
-    """Tell whether a host's certificate is trusted, and how long it lasts."""
-    parts = urlsplit(url)
-    check = f"tls {parts.hostname}"
-    if parts.scheme not in ("https", "wss"):
-        return Finding(check, "skipped", f"{parts.scheme} is not encrypted")
+async def _tls_finding(host: Host) -> Finding:
+    check = f"tls {host.name}:{host.port}"
+    if not host.is_encrypted:
+        return Finding(check, "skipped", "nothing is encrypted there")
     try:
         async with asyncio.timeout(PATIENCE):
-            _, writer = await asyncio.open_connection(parts.hostname, parts.port or 443, ssl=context)
-    except (OSError, TimeoutError) as error:
-        remedy = "check the host, the proxy between, and APPSYNC_CA_FILE if it is set"
+            _, writer = await asyncio.open_connection(host.name, host.port, ssl=host.tls)
+    except (OSError, UnicodeError, TimeoutError) as error:
+        remedy = f"check {host.settings}, and whether a proxy answers in its place"
         return Finding(check, "failed", str(error) or "no answer", remedy)
-    certificate = writer.get_extra_info("peercert") or {}
+    certificate = writer.get_extra_info("peercert")
     writer.close()
-    left = ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time() if "notAfter" in certificate else 0.0
-    verdict: Verdict = "ok" if left > EXPIRES_SOON else "warning"
-    return Finding(check, verdict, f"trusted for {left / 86_400:.0f} more days")
+    left = ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()
+    seen = f"trusted for {left / 86_400:.0f} more days"
+    return Finding(check, "ok", seen) if left > EXPIRES_SOON else Finding(check, "warning", seen, "have it renewed")
 
 
-async def clock_finding(url: str) -> Finding:
+async def clock_finding(url: str, tls: ssl.SSLContext) -> Finding:
     """Compare this machine's clock with the one that the API's answers carry."""
     try:
-        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False, verify=tls) as client:
             response = await client.get(url)
         theirs = parsedate_to_datetime(response.headers["date"])
     except httpx.HTTPError as error:
@@ -173,9 +234,9 @@ async def clock_finding(url: str) -> Finding:
         return Finding("clock", "skipped", "the API's answer has no date")
     skew = (datetime.now(UTC) - theirs).total_seconds()
     if abs(skew) > SKEW:
-        return Finding("clock", "failed", f"differs from the API's by {skew:.0f} s", "set this machine's clock (NTP)")
-    verdict: Verdict = "ok" if abs(skew) < 30 else "warning"
-    return Finding("clock", verdict, f"within {abs(skew):.0f} s of the API's")
+        return Finding("clock", "failed", f"differs from the API's by {skew:.0f} s", SET_CLOCK)
+    seen = f"within {abs(skew):.0f} s of the API's"
+    return Finding("clock", "ok", seen) if abs(skew) < 30 else Finding("clock", "warning", seen, SET_CLOCK)
 
 
 async def snapshot_finding(provider: SnapshotProvider, subject: str, authorization: Authorization) -> Finding:
@@ -186,57 +247,3 @@ async def snapshot_finding(provider: SnapshotProvider, subject: str, authorizati
         return Finding("snapshot", "failed", str(error), "check SNAPSHOT_URL, and that it takes the token")
     seen = f"{len(snapshot.devices)} devices, {len(snapshot.archives)} archives, as of {snapshot.as_of:%H:%M:%S} UTC"
     return Finding("snapshot", "ok", seen)
-
-
-async def upstream_findings(
-    endpoint: Endpoint, transport: Transport, authorization: Authorization, channel: str
-) -> list[Finding]:
-    """Connect, be accepted, subscribe, give up: each step is a finding, the first that fails is the last."""
-    session = EventsSession(endpoint)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            socket_ = await transport.open(session.opening(authorization))
-            try:
-                return await _greet_and_subscribe(session, socket_, authorization, channel)
-            finally:
-                await socket_.close()
-    except TransportError as error:
-        remedy = "check APPSYNC_EVENTS_URL, and whether a proxy on the way lets WebSockets pass"
-        if error.status in (401, 403):
-            remedy = "check APPSYNC_AUTH and the credentials; the host in them must be the API's HTTP host"
-        return [Finding("connect", "failed", str(error), remedy)]
-    except TimeoutError:
-        return [Finding("connect", "failed", f"no answer within {PATIENCE:.0f} s", "look for a firewall on the way")]
-
-
-async def _greet_and_subscribe(
-    session: EventsSession, socket_: Socket, authorization: Authorization, channel: str
-) -> list[Finding]:
-    findings = [Finding("connect", "ok", "the socket is open")]
-    session.opened()
-    await _send(session, socket_)
-    async for text in socket_:
-        session.receive(text, time.monotonic())
-        for event in session.events_received():
-            if isinstance(event, Accepted):
-                findings.append(Finding("auth", "ok", f"accepted; silence may last {event.timeout:.0f} s"))
-                session.subscribe(channel, authorization, time.monotonic())
-            elif isinstance(event, Rejected):
-                remedy = "check the key or sign in again; APPSYNC_TOKEN_USE says which of a user's tokens is sent"
-                return [*findings, Finding("auth", "failed", str(event.error), remedy)]
-            elif isinstance(event, SubscriptionChanged):
-                return [*findings, _subscribed(event)]
-        await _send(session, socket_)
-    return findings
-
-
-def _subscribed(event: SubscriptionChanged) -> Finding:
-    if event.state is SubscriptionState.LIVE:
-        return Finding("subscribe", "ok", f"{event.target} is live")
-    remedy = "check APPSYNC_CHANNEL_ROOT, that its namespace exists, and what its authorizer compares"
-    return Finding("subscribe", "failed", f"{event.target}: {event.error}", remedy)
-
-
-async def _send(session: EventsSession, socket_: Socket) -> None:
-    for text in session.data_to_send():
-        await socket_.send(text)

@@ -206,9 +206,10 @@ RULES = (
     Rule("realtime.probe_server", engine("probes"), ("h11",)),
     Rule(
         "realtime.doctor",
-        (*UPSTREAM, *engine("clock", "credentials", "models", "snapshot")),
+        engine("appsync.auth", "clock", "credentials", "gaps", "models", "snapshot", "sql"),
         ("django", "httpx", "msgspec", "redis"),
     ),
+    Rule("realtime.rehearsal", (*UPSTREAM, *engine("doctor"))),
     Rule("realtime.admin", engine("clock", "models"), ("django",)),
     Rule("realtime.apps", engine("checks"), ("django",)),
     Rule("realtime.checks", (*WIRE, *engine("config")), ("django", "cryptography")),

@@ -62,7 +62,7 @@ class TokenIssuer:
         """
         form = self._form("password", username=username, password=password, scope="openid offline_access")
         try:
-            return _tokens(httpx.post(self.url, data=form, timeout=TIMEOUT, trust_env=False, verify=_tls()))
+            return _tokens(httpx.post(self.url, data=form, timeout=TIMEOUT, trust_env=False, verify=usual_tls()))
         except httpx.HTTPError as error:
             raise _unreachable(error) from None
 
@@ -70,7 +70,7 @@ class TokenIssuer:
         """As upstream.credentials.Issuer.refresh."""
         form = self._form("refresh_token", refresh_token=refresh_token)
         try:
-            async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=_tls()) as client:
+            async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=usual_tls()) as client:
                 return _tokens(await client.post(self.url, data=form))
         except httpx.HTTPError as error:
             raise _unreachable(error) from None
@@ -83,7 +83,7 @@ class TokenIssuer:
 async def pages(url: str, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
     """Give the bodies of a paged resource, following ``next`` until a page has none; raises HttpError."""
     following: str | None = url
-    async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=_tls(), headers=dict(headers)) as client:
+    async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=usual_tls(), headers=dict(headers)) as client:
         while following:
             try:
                 response = await client.get(following)
@@ -139,7 +139,7 @@ class Client:
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def usual_tls() -> ssl.SSLContext:
     """The usual certificates, read once: that takes 20 ms and .8 MB, more than all the rest of a link."""
     return httpx.create_ssl_context(trust_env=False)
 

@@ -93,7 +93,7 @@ class WebSocketTransport:
         except InvalidStatus as error:
             raise _refused(error) from None
         except ssl.SSLCertVerificationError as error:
-            raise TransportError("connect failed", untrusted(error)) from None
+            raise TransportError("connect failed", _untrusted(error)) from None
         except (InvalidHandshake, InvalidURI, OSError, EOFError, UnicodeError) as error:
             raise TransportError("connect failed", _name(error)) from None
         if connection.subprotocol != opening.selected:
@@ -179,7 +179,7 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_file or None)
 
 
-def untrusted(error: ssl.SSLCertVerificationError) -> str:
+def _untrusted(error: ssl.SSLCertVerificationError) -> str:
     """Return why a server's certificate was refused, and what decides that."""
     return f"its certificate is not trusted ({error.verify_message}): is APPSYNC_CA_FILE that of its authority?"
 
