@@ -72,7 +72,12 @@ class Command(ExampleCommand):
             endpoint = endpoints.configured(upstream)
             tls = tls_context(str(upstream.ca_file) if upstream.ca_file else None)
         except (BadEndpoint, ssl.SSLError) as error:
-            yield Finding("upstream", "failed", str(error), "see the settings' findings above")
+            yield Finding(
+                "upstream",
+                "failed",
+                str(error),
+                "set what it names; `manage.py check --deploy` tells what else is missing",
+            )
             return
         yield from asyncio.run(doctor.host_findings(_hosts(upstream, endpoint, tls)))
         yield asyncio.run(doctor.clock_finding(endpoint.http_url, tls))
