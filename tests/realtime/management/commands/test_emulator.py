@@ -19,8 +19,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from realtime.emulator.options import DEFAULT_API_KEY
+from tests.certificates import Authority
 from tests.demo import LOCAL
-from tests.tls import self_signed
 
 ROOT = Path(__file__).parents[4]
 DEADLINE = 20
@@ -269,14 +269,15 @@ def is_throttled(urls):
 
 
 def test_what_it_reads_and_writes_can_be_chosen(run, tmp_path):
-    cert, key = self_signed(tmp_path)
+    authority = Authority(tmp_path)
+    cert, key = authority.issue()
     faults, transcript = tmp_path / "faults.json", tmp_path / "transcript"
     faults.write_text('[{"kind":"connection-error","message":"so it goes","count":1}]')
     process, urls = run(
         *("--tls-cert", str(cert), "--tls-key", str(key), "--faults", str(faults), "--fleet", "1"),
         *("--transcript", str(transcript), "--json", "-v", "2"),
     )
-    with open_events(urls, ssl=ssl.create_default_context(cafile=cert)) as ws:
+    with open_events(urls, ssl=ssl.create_default_context(cafile=authority.file)) as ws:
         say(ws, "connection_init")
         assert frame_of(ws)["errors"][0]["message"] == "so it goes"
     process.send_signal(signal.SIGTERM)
