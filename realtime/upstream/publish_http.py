@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/appsync/latest/eventapi/publish-http.html
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ class HttpWay:
         self._client = client
         self._pace = pace
         self._clock = clock
+        self._requests: set[asyncio.Task[http.Answer]] = set()
         self._closed = False
 
     async def publish(self, channel: str, events: list[str], authorization: Authorization) -> tuple[Outcome, ...]:
@@ -42,16 +44,24 @@ class HttpWay:
             raise NotSent("the publisher is closed")
         body = messages.publish_body(channel, events)
         headers = authorization.headers(Request(self._endpoint.host, messages.PATH, body))
-        try:
-            async with timeout(self._clock, REQUEST_TIMEOUT):
-                answer = await self._client.post(self._endpoint.http_url, headers, body)
-        except TimeoutError:
-            raise OutcomeUnknown(f"no answer within {REQUEST_TIMEOUT:.0f} s") from None
-        return outcomes(answer, len(events))
+        request = asyncio.create_task(self._request(headers, body), name="publish")
+        self._requests.add(request)
+        request.add_done_callback(self._requests.discard)
+        return outcomes(await request, len(events))
 
     async def close(self) -> None:
+        """As Way.close."""
         self._closed = True
+        if self._requests:
+            await asyncio.wait(set(self._requests))
         await self._client.close()
+
+    async def _request(self, headers: dict[str, str], body: str) -> http.Answer:
+        try:
+            async with timeout(self._clock, REQUEST_TIMEOUT):
+                return await self._client.post(self._endpoint.http_url, headers, body)
+        except TimeoutError:
+            raise OutcomeUnknown(f"no answer within {REQUEST_TIMEOUT:.0f} s") from None
 
 
 class _Taken(msgspec.Struct):

@@ -43,15 +43,15 @@ class SocketWay:
         line = await self._usable(authorization)
         await self._pace.turn()
         if not line.usable:
-            raise NotSent("the connection ended before it was this publish's turn")
+            raise NotSent(CLOSED if self._closed else "the connection ended before it was this publish's turn")
         return await line.publish(channel, events, authorization)
 
     async def close(self) -> None:
-        """As Way.close."""
+        """As Way.close: no publish waits for longer than its session lets it."""
         self._closed = True
         runs = {line.run for line in self._lines}
-        for run in runs:
-            run.cancel()
+        for line in self._lines:
+            line.close()
         if runs:
             await asyncio.wait(runs)
 
@@ -108,6 +108,13 @@ class _Line:
         """Whether another publish may be put on it: not after one had no answer, nor after the service's silence."""
         alive = self._clock.monotonic() - self._heard < self._silence
         return alive and self._session.state is SessionState.OPEN and not self._retired
+
+    def close(self) -> None:
+        """Write nothing more, and end when nobody waits for an answer any more."""
+        while not self._outgoing.empty():
+            ident, _ = self._outgoing.get_nowait()
+            self._answered(Published(ident, (), NotSent(CLOSED)))
+        self.retire()
 
     def retire(self) -> None:
         """Take nothing new, and end when nobody waits for an answer any more."""
@@ -188,7 +195,7 @@ class _Line:
             answer.set_result(event)
 
     def _end_if_retired(self) -> None:
-        if self._retired and not self._answers:
+        if self._retired and not self._answers and not self.run.cancelling():  # twice would cut its close short
             self.run.cancel()
 
     def _flush(self, ident: str = "") -> None:

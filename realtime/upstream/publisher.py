@@ -39,7 +39,10 @@ class Way(Protocol):
         """
 
     async def close(self) -> None:
-        """End what is under way, and take nothing more; idempotent."""
+        """Make no further request, and wait as long as one may take until those that were made are answered.
+
+        Idempotent.
+        """
 
 
 class Publisher:
@@ -75,7 +78,7 @@ class Publisher:
         return outcomes
 
     async def close(self) -> None:
-        """End every publish that is under way, by what is known of it."""
+        """Let what was written be answered, as long as that may take; each publish ends by what is known by then."""
         self._closed = True
         self._pace.stop()
         await self._way.close()

@@ -10,7 +10,7 @@ from realtime.appsync.publishing import Outcome
 from realtime.upstream.pace import Pace
 from realtime.upstream.publish_socket import SocketWay
 from realtime.upstream.publisher import Publisher
-from tests.fakes import FakeCredentials, ManualClock, settle
+from tests.fakes import FakeCredentials, ManualClock
 from tests.realtime.emulator.client import eventually
 from tests.scenarios.scripted_server import accept, ack, refuse
 from tests.wire import EVENTS
@@ -63,7 +63,7 @@ async def test_b75_a_publish_survives_that_the_connection_ended_before_it(desk, 
     assert len(server.peers) == 2
 
 
-async def test_b73_a_service_that_can_not_be_had_is_tried_again_because_nothing_was_sent(desk, server):
+async def test_b12_a_service_that_can_not_be_had_is_tried_again_because_nothing_was_sent(desk, server):
     server.plays([refuse(503)])
     assert await desk.ended(desk.start("1")) == [SENT]
     assert len(server.peers) == 2
@@ -91,17 +91,23 @@ async def test_b68_a_publish_without_an_answer_in_time_has_an_unknown_outcome(de
     assert outcome.status == "outcome unknown"
 
 
-async def test_b64_who_awaits_a_publish_before_the_close_loses_nothing_and_who_does_not_learns_what_is_known(
-    desk, server
+@pytest.mark.parametrize(("answered", "outcome"), [(True, "sent"), (False, "outcome unknown")])
+async def test_b64_a_close_waits_for_the_outcome_of_what_was_written_and_no_longer_than_a_publish_may(
+    desk, server, answered, outcome
 ):
-    first = desk.start("1")
-    assert await desk.ended(first) == [SENT]
-    server.socket.serving = False
-    under_way = desk.start("2")
-    await settle()
-    await desk.clock.advance(0.1)
-    await eventually(lambda: len(server.socket.sent_of("publish")) == 2)
-    async with asyncio.timeout(1):
-        await desk.publisher.close()
-    assert [outcome.status for outcome in await under_way] == ["outcome unknown"]
-    assert [outcome.status for outcome in await desk.start("3")] == ["not sent"]
+    server.plays([accept, ack])
+    publishing = desk.start(*"1234567")
+    await eventually(lambda: server.peers and server.socket.sent_of("publish"))
+    closing = asyncio.create_task(desk.publisher.close())
+    await desk.clock.advance(9.0)
+    assert not closing.done()
+    if answered:
+        server.socket.serve()
+    else:
+        await desk.clock.advance(1.0)
+    async with asyncio.timeout(5):
+        await closing
+    assert [outcome.status for outcome in await publishing] == [outcome] * 5 + ["not sent"] * 2
+    assert [outcome.status for outcome in await desk.start("8")] == ["not sent"]
+    await server.socket.over.wait()
+    assert (len(server.socket.sent_of("publish")), server.socket.close_code) == (1, 1000)

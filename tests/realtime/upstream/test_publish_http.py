@@ -17,7 +17,7 @@ from realtime.upstream.clock import SystemClock
 from realtime.upstream.http import Answer
 from realtime.upstream.pace import Pace
 from realtime.upstream.publish_http import REQUEST_TIMEOUT, HttpWay, outcomes
-from tests.fakes import ManualClock
+from tests.fakes import ManualClock, settle
 
 KEY = ApiKey("da2-key")
 TAKEN = b'{"successful":[{"identifier":"x","index":0}],"failed":[]}'
@@ -177,12 +177,46 @@ async def test_b68_b77_no_answer_in_time_leaves_the_outcome_unknown():
             await publishing
 
 
-async def test_a_close_ends_what_is_under_way_and_takes_nothing_more():
-    async with serving(hang) as (url, requests), way(url) as over:
+async def test_b64_a_close_lets_what_was_written_be_answered_and_takes_nothing_more():
+    answered = asyncio.Event()
+
+    async def late(writer):
+        await answered.wait()
+        await answering(200, TAKEN)(writer)
+
+    async with serving(late) as (url, requests), way(url) as over:
         publishing = asyncio.create_task(over.publish("/ns/a", ["1"], KEY))
         await until(lambda: requests)
-        await over.close()
-        with pytest.raises(OutcomeUnknown):
-            await asyncio.wait_for(publishing, 5)
+        closing = asyncio.create_task(over.close())
+        await settle()
         with pytest.raises(NotSent, match="closed"):
             await over.publish("/ns/a", ["1"], KEY)
+        assert not closing.done()
+        answered.set()
+        assert await publishing == (Outcome("sent"),)
+        await closing
+    assert len(requests) == 1
+
+
+async def test_b64_what_has_no_answer_when_its_time_is_up_ends_as_unknown_and_the_close_with_it():
+    clock = ManualClock()
+    async with serving(hang) as (url, requests), way(url, clock) as over:
+        publishing = asyncio.create_task(over.publish("/ns/a", ["1"], KEY))
+        await until(lambda: requests)
+        closing = asyncio.create_task(over.close())
+        await clock.advance(REQUEST_TIMEOUT)
+        await closing
+        with pytest.raises(OutcomeUnknown, match="no answer within 20 s"):
+            await publishing
+
+
+async def test_who_gives_up_waiting_gives_the_request_up():
+    clock = ManualClock()
+    async with serving(hang) as (url, requests), way(url, clock) as over:
+        publishing = asyncio.create_task(over.publish("/ns/a", ["1"], KEY))
+        await until(lambda: requests)
+        publishing.cancel()
+        await asyncio.wait([publishing])
+        assert clock.armed == []
+        async with asyncio.timeout(5):
+            await over.close()

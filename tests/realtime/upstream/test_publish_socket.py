@@ -40,11 +40,24 @@ class Sending:
         return await publishing
 
 
+def takes_one_more(socket):
+    """Let a socket take one frame and no more, as one does whose other side reads nothing."""
+
+    async def send(text):
+        socket.sent.append(json.loads(text))
+        await asyncio.get_running_loop().create_future()
+
+    socket.send = send
+    return socket
+
+
 @pytest.fixture
 async def sending():
     sending = Sending()
     yield sending
-    await sending.way.close()
+    closing = asyncio.create_task(sending.way.close())
+    await sending.clock.advance(10.0)
+    await closing
     assert not tasks_but_mine()
     assert sending.clock.armed == []
     assert all(socket.closed == 1 for socket in sending.transport.sockets)
@@ -87,16 +100,8 @@ async def test_b69_a_publish_that_was_written_when_the_connection_ended_has_an_u
 
 
 async def test_a_publish_that_was_not_written_when_the_connection_ended_is_not_sent(sending):
-    """The socket takes one frame and no more, as one does whose other side reads nothing."""
     await sending.publish()
-    socket, taken = sending.transport.socket, asyncio.Event()
-
-    async def send(text):
-        socket.sent.append(json.loads(text))
-        taken.set()
-        await asyncio.get_running_loop().create_future()
-
-    socket.send = send
+    socket = takes_one_more(sending.transport.socket)
     written, unwritten = sending.start("2"), sending.start("3")
     await sending.clock.advance(1.0)
     socket.end()
@@ -232,16 +237,64 @@ async def test_who_gives_up_waiting_writes_nothing_later_and_disturbs_nobody(sen
     assert len(sending.transport.sockets) == 1
 
 
-async def test_b63_b64_a_close_ends_every_publish_by_what_is_known_of_it(sending):
+async def test_b64_a_close_lets_what_was_written_be_answered_and_writes_nothing_more(sending):
     await sending.publish()
     sending.service.publish_script = [HANGS]
     written, waiting = sending.start("2"), sending.start("3")
     await sending.clock.advance(0.05)
-    await sending.way.close()
+    closing = asyncio.create_task(sending.way.close())
+    await sending.clock.advance(1.0)
+    with pytest.raises(NotSent, match="the publisher is closed"):
+        await waiting
+    with pytest.raises(NotSent, match="the publisher is closed"):
+        await sending.publish()
+    assert not written.done() and not closing.done()
+    socket = sending.transport.socket
+    _, frame = socket.sent_of("publish")
+    socket.arrive({"type": "publish_success", "id": frame["id"], "successful": [{"index": 0}]})
+    assert await written == (SENT,)
+    await closing
+    assert socket.closed == 1
+
+
+async def test_b64_what_has_no_answer_when_its_time_is_up_ends_as_unknown_and_the_close_with_it(sending):
+    await sending.publish()
+    sending.service.publish_script = [HANGS]
+    written = sending.start("2")
+    await sending.clock.advance(0.05)
+    closing = asyncio.create_task(sending.way.close())
+    await sending.clock.advance(9.9)
+    assert not closing.done()
+    await sending.clock.advance(0.1)
+    await closing
+    with pytest.raises(RequestTimeout) as raised:
+        await written
+    assert raised.value.outcome == "outcome unknown"
+
+
+async def test_b63_b64_a_close_sends_nothing_of_what_a_socket_has_not_taken_yet(sending):
+    await sending.publish()
+    socket = takes_one_more(sending.transport.socket)
+    written, unwritten = sending.start("2"), sending.start("3")
+    await sending.clock.advance(0.1)
+    closing = asyncio.create_task(sending.way.close())
+    await sending.clock.advance(0.0)
+    assert unwritten.done() and not written.done()
+    with pytest.raises(NotSent, match="the publisher is closed"):
+        await unwritten
+    socket.end()
     with pytest.raises(ConnectionLost):
         await written
-    await sending.clock.advance(1.0)
+    await closing
+    assert [frame["events"] for frame in socket.sent_of("publish")] == [["1"], ["2"]]
+
+
+async def test_b63_a_close_waits_for_no_connection(sending):
+    sending.transport.script = [HANGS]
+    publishing = sending.start()
+    await settle()
+    async with asyncio.timeout(1):
+        await sending.way.close()
     with pytest.raises(NotSent):
-        await waiting
-    with pytest.raises(NotSent, match="closed"):
-        await sending.publish()
+        await publishing
+    assert sending.transport.given_up == 1

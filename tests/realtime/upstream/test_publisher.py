@@ -275,6 +275,7 @@ class World:
         self.frames = []
         self.answers = {}
         self.tasks = []
+        self.closing = []
         self.cancelled = set()
         pace = Pace(self.clock)
         way = SocketWay(derive("http://localhost:4000/event"), self, pace, self.clock)
@@ -315,7 +316,7 @@ class World:
             self.cancelled.add(len(self.tasks) - 1)
             self.tasks[-1][1].cancel()
         elif kind == "close":
-            await self.publisher.close()
+            self.closing.append(asyncio.create_task(self.publisher.close()))
         elif kind == "advance":
             await self.clock.advance(detail)
         await settle()
@@ -376,8 +377,9 @@ async def play(openings, acts):
     world = World(openings)
     for kind, detail in acts:
         await world.act(kind, detail)
-    await world.publisher.close()
-    await world.clock.advance(PATIENCE)
+    closing = asyncio.create_task(world.publisher.close())
+    await world.clock.advance(10.0)
+    assert closing.done(), "a close takes no longer than a publish may"
     assert not tasks_but_mine(), "a publish never ended"
     world.judge()
     assert world.clock.armed == []
