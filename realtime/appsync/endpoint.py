@@ -49,7 +49,7 @@ class Endpoint:
 def derive(url: str, *, dialect: Dialect = "events", realtime_url: str = "") -> Endpoint:
     """Return the endpoint for an HTTP (or realtime) address of an API; ``realtime_url`` overrides the derived one.
 
-    Raises BadEndpoint if the address is no HTTP or WebSocket URL with a host, or its path isn't the dialect's.
+    Raises BadEndpoint if the address is no HTTP or WebSocket URL with an ASCII host, or its path isn't the dialect's.
     """
     parts = _split(url)
     standard = STANDARD_HOST.fullmatch(parts.hostname or "")
@@ -77,6 +77,8 @@ def _split(url: str) -> SplitResult:
         known = False
     if not known:
         raise BadEndpoint(f"{url!r} is not an http(s) address of an AppSync API")
+    if not (parts.hostname or "").isascii():
+        raise BadEndpoint(f"{url!r} names its host in letters that DNS does not know: give its ASCII form, xn--…")
     return parts
 
 

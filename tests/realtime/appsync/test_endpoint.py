@@ -61,6 +61,13 @@ EVENTS = [
         None,
     ),
     ("http://[::1]:4000", "http://[::1]:4000/event", "ws://[::1]:4000/event/realtime", "[::1]:4000", None),
+    (
+        "https://XN--BCHER-KVA.example/event",
+        "https://xn--bcher-kva.example/event",
+        "wss://xn--bcher-kva.example/event/realtime",
+        "xn--bcher-kva.example",
+        None,
+    ),
     # Whatever is said besides the address is not taken over.
     (
         "https://user:pw@events.example.com/event?x=1#y",
@@ -141,6 +148,12 @@ def test_b01_an_address_that_can_not_be_one_is_refused_with_its_text(url):
         derive(url)
     assert repr(url) in str(caught.value)
     assert caught.value.scope == "configuration"
+
+
+def test_b01_a_host_in_letters_that_dns_does_not_know_is_refused_with_the_form_to_give():
+    """Which ASCII form it has depends on the edition of IDNA: two libraries might dial two hosts."""
+    with pytest.raises(BadEndpoint, match="xn--"):
+        derive("https://straße.example/event")
 
 
 @pytest.mark.feature("S3.10")
