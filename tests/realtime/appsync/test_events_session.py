@@ -427,6 +427,18 @@ def test_b68_a_publish_without_an_answer_has_an_unknown_outcome(talk):
     assert talk.events() == []
 
 
+@pytest.mark.parametrize("about", [{}, {"id": None}, {"id": "somebody-elses"}], ids=["no id", "null", "another id"])
+@pytest.mark.parametrize("kind", ["error", "publish_error"])
+@pytest.mark.feature("S0.7")
+def test_b22_b66_an_error_that_names_another_request_or_none_leaves_a_publish_waiting(talk, kind, about):
+    ident = talk.publish("/ns/a", "1")
+    talk.hear(type=kind, errors=[{"errorType": "LimitExceededError"}], **about)
+    (trouble,) = talk.events()
+    assert isinstance(trouble, Trouble) and trouble.ident == about.get("id")
+    talk.hear(type="publish_success", id=ident, successful=[{"index": 0}])
+    assert talk.events() == [Published(ident, (Outcome("sent"),))]
+
+
 def test_b69_a_connection_that_ends_under_a_publish_leaves_its_outcome_unknown(talk):
     ident = talk.publish("/ns/a", "1")
     talk.session.closed(1.0)

@@ -153,6 +153,22 @@ async def test_b66_what_the_service_refuses_is_raised_as_what_it_is(sending):
     assert len(sending.transport.sockets) == 1
 
 
+@pytest.mark.parametrize("about", [{}, {"id": "somebody-elses"}], ids=["no id", "another id"])
+async def test_b22_b66_an_error_that_names_another_request_or_none_leaves_a_publish_waiting(sending, about):
+    sending.service.publish_script = [HANGS]
+    publishing = sending.start("1")
+    await settle()
+    socket = sending.transport.socket
+    for kind in ("error", "publish_error"):
+        socket.arrive({"type": kind, "errors": [{"errorType": "LimitExceededError"}], **about})
+    await settle()
+    assert not publishing.done()
+    (frame,) = socket.sent_of("publish")
+    socket.arrive({"type": "publish_success", "id": frame["id"], "successful": [{"index": 0}]})
+    assert await publishing == (SENT,)
+    assert len(sending.transport.sockets) == 1
+
+
 async def test_a_socket_on_which_the_service_was_silent_too_long_is_not_used_again(sending):
     await sending.publish()
     await sending.clock.advance(299.0)
