@@ -55,10 +55,16 @@ async def link(made):
 
 
 @pytest.fixture
-async def emulator():
-    """A service that verifies what it is sent, and takes five subscriptions on a connection."""
+def limits():
+    """Five subscriptions on a connection, unless a test says otherwise."""
+    return Limits(subscriptions=5)
+
+
+@pytest.fixture
+async def emulator(limits):
+    """A service that verifies what it is sent."""
     auth = Auth(lambda_token="open sesame", iam_keys={"AKIDEXAMPLE": "secret"})
-    emulator = Emulator(Options(auth=auth, limits=Limits(subscriptions=5), fleet=Fleet(devices=1)))
+    emulator = Emulator(Options(auth=auth, limits=limits, fleet=Fleet(devices=1)))
     await emulator.start()
     yield emulator
     await emulator.stop()

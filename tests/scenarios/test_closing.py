@@ -4,10 +4,15 @@ import asyncio
 
 import pytest
 
+from realtime.appsync.auth import ApiKey
+from realtime.emulator.faults import Fault
+from realtime.emulator.options import DEFAULT_API_KEY
 from realtime.upstream.states import State
 from tests.fakes import HANGS, settle
-from tests.realtime.emulator.client import eventually
+from tests.realtime.emulator.client import eventually, spoken
 from tests.scenarios.scripted_server import accept, cut
+
+ACCEPTED = ("subscribe_success", "start_ack")
 
 
 @pytest.fixture
@@ -39,6 +44,25 @@ async def test_b59_what_is_given_up_twice_is_unsubscribed_once(link, server, wir
     await link.manager.stop()
     link.want()
     assert len(server.socket.sent_of(wire.unsubscribes)) == 2
+
+
+async def test_b57_what_is_given_up_while_it_is_asked_for_is_unsubscribed_also_where_that_is_ignored_for_a_while(
+    verified, target, emulator, wire
+):
+    link = verified(ApiKey(DEFAULT_API_KEY))
+    await link.start()
+    await link.comes_to(State.OPEN)
+    emulator.api.faults.add(Fault("early-unsubscribe", delay=60_000, count=1))
+    link.connection.want({"any": target})
+    link.connection.want({})  # while it is asked for
+    await eventually(lambda: emulator.api.faults.list() == [])
+    (session,) = emulator.api.sessions.values()
+    assert len(session.subscriptions()) == 1
+    await link.clock.advance(10.0)
+    await eventually(lambda: session.subscriptions() == [])
+    subscribe, success, *unsubscribes = spoken(emulator, wire.subscribes, *ACCEPTED, wire.unsubscribes)
+    assert (subscribe[0], success[0]) == ("received", "sent")
+    assert [frame["id"] for _, frame in unsubscribes] == [subscribe[1]["id"]] * 2
 
 
 @pytest.mark.parametrize("answered", [True, False])

@@ -3,11 +3,11 @@
 import pytest
 
 from realtime.appsync.auth import ApiKey
-from realtime.emulator.options import DEFAULT_API_KEY
+from realtime.emulator.options import DEFAULT_API_KEY, Limits
 from realtime.upstream.policy import Fixed, Policy
 from realtime.upstream.states import State
 from tests.fakes import HANGS
-from tests.realtime.emulator.client import eventually
+from tests.realtime.emulator.client import eventually, spoken
 from tests.scenarios.scripted_server import refuse
 from tests.wire import EVENTS
 
@@ -104,6 +104,22 @@ async def test_b24_more_than_a_connection_takes_spread_over_others_and_each_even
     assert (link.manager.snapshot.connects, link.manager.snapshot.partial, link.inlet.troubles) == (1, False, [])
 
 
+@pytest.mark.parametrize("limits", [Limits()], ids=["200"])
+async def test_b24_b57_ninety_come_and_go_at_once_on_one_socket(verified, target, emulator, wire):
+    link = verified(ApiKey(DEFAULT_API_KEY))
+    await opened(link)
+    wanted = {f"feed-{number}": target for number in range(90)}
+    link.connection.want(wanted)
+    await eventually(lambda: list(link.statuses().values()) == ["live"] * 90)
+    assert held(emulator) == [90]
+    link.connection.want({})
+    link.connection.want(wanted)
+    link.connection.want({})  # while they are asked for again
+    await eventually(lambda: len(spoken(emulator, wire.unsubscribes)) == 180)
+    await eventually(lambda: held(emulator) == [0])
+    assert len(emulator.api.transcript.since(0, "opened")[0]) == 1
+
+
 @pytest.mark.feature("S0.6")
 @pytest.mark.parametrize("wire", [EVENTS], ids=["events"])
 async def test_b24_each_event_comes_once_also_while_all_the_connections_are_replaced(verified, emulator):
@@ -136,6 +152,17 @@ async def test_b25_an_id_that_is_taken_is_asked_for_again_under_a_fresh_one_and_
         link.socket.arrive(wire.data(ident, "{}"))
     await eventually(lambda: len(link.inlet.copies) == 3)
     assert [feed for feed, _ in link.inlet.copies].count("role") == 1
+
+
+@pytest.mark.parametrize("wire", [EVENTS], ids=["events"])
+async def test_b20_b76_a_namespace_that_does_not_exist_costs_its_own_subscription_alone(verified, emulator):
+    link = verified(ApiKey(DEFAULT_API_KEY), {"nowhere": "/nowhere/a", "any": "/default/a"})
+    await opened(link)
+    await eventually(lambda: link.statuses() == {"nowhere": "refused", "any": "live"})
+    assert link.error("nowhere") == "UnauthorizedException"
+    emulator.api.broker.publish("/default/a", "1")
+    await eventually(lambda: link.inlet.copies == [("any", "1")])
+    assert len(emulator.api.sessions) == 1
 
 
 @pytest.mark.parametrize("wire", [EVENTS], ids=["events"])

@@ -307,7 +307,7 @@ def test_b57_an_unsubscribe_is_sent_and_its_answer_awaited(talk):
     ]
 
 
-def test_an_unsubscribe_that_meets_a_pending_subscribe_waits_for_its_success(talk):
+def test_b57_an_unsubscribe_that_meets_a_pending_subscribe_waits_for_its_success(talk):
     """Sent together, the service would ignore it."""
     ident = talk.subscribe("/ns/a")
     talk.sent()

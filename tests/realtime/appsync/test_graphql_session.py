@@ -123,6 +123,16 @@ def test_a_stop_is_answered_by_complete(talk):
     assert talk.events()[-1].state is SubscriptionState.UNSUBSCRIBED
 
 
+def test_b57_a_stop_that_meets_a_pending_start_waits_for_its_success(talk):
+    """Sent together, the service would ignore it."""
+    ident = talk.session.subscribe(DOCUMENT, TOKEN, 0.0)
+    talk.sent()
+    talk.session.unsubscribe(ident, 0.0)
+    assert talk.sent() == []
+    talk.hear("start_ack", id=ident)
+    assert talk.sent() == [{"id": ident, "type": "stop"}]
+
+
 def test_a_complete_that_nobody_asked_for_is_an_end_that_may_be_tried_again(talk):
     ident = talk.live()
     talk.hear("complete", id=ident)

@@ -23,6 +23,13 @@ async def eventually(condition):
     raise TimeoutError
 
 
+def spoken(emulator, *kinds):
+    """Return the frames of these types that went over the emulator's sockets, in order, as (direction, frame)."""
+    records, _ = emulator.api.transcript.since(0)
+    frames = [(record.kind, record.frame) for record in records if record.kind in ("received", "sent")]
+    return [(direction, frame) for direction, frame in frames if frame["type"] in kinds]
+
+
 class Client:
     """One socket. `frames` are all that came, in order."""
 

@@ -276,6 +276,22 @@ async def test_b61_what_is_no_longer_wanted_is_unsubscribed_and_not_asked_for_ag
     assert set(link.asked()) == set(link.targets.values()) == set(link.wire.targets("presence", "plan").values())
 
 
+async def test_b57_what_is_given_up_while_it_is_asked_for_is_unsubscribed_once_it_is_accepted(link):
+    await link.start()
+    link.service.keeps_quiet.update(link.wire.targets("plan").values())
+    link.want(*FEEDS, "plan")
+    await settle()
+    pending = link.ident("plan")
+    link.want(*FEEDS)
+    await settle()
+    assert link.socket.sent_of(link.wire.unsubscribes) == []
+    link.socket.arrive(link.wire.accepted(pending))
+    link.socket.arrive(link.wire.data(pending, "{}"))
+    await settle()
+    assert [frame["id"] for frame in link.socket.sent_of(link.wire.unsubscribes)] == [pending]
+    assert (link.inlet.copies, set(link.statuses())) == ([], set(FEEDS))
+
+
 # ── Liveness and pressure ────────────────────────────────────────────────────────────────────────────────────
 
 
