@@ -11,6 +11,7 @@ import json
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from realtime.emulator.auth import decode_object
 from realtime.upstream.transport import WebSocketTransport, frames_logger
 from tests.fakes import FakeService
 
@@ -118,6 +119,11 @@ class Peer(asyncio.Protocol):
         """Go half-open: read nothing, write nothing, let TCP go on."""
         self._cut = True
         self._transport.pause_reading()
+
+    @property
+    def authorization(self):
+        """What the upgrade carried, by lower-case names."""
+        return decode_object(self.request.headers["Sec-WebSocket-Protocol"].rpartition("header-")[2])
 
     def sent_of(self, kind):
         return [frame for frame in self.sent if frame["type"] == kind]

@@ -81,6 +81,9 @@ async def test_b79_a_token_that_expired_under_a_subscription_is_renewed_once_and
     assert link.credentials.asked == [False, True]
     assert link.tokens() == ["token-1"] * 3 + ["token-2"] * 2
     assert (link.ident("presence"), len(server.peers)) == (untouched, 1)
+    link.want(*link.targets, "plan")
+    await eventually(lambda: link.statuses()["plan"] == "live")
+    assert (link.tokens()[-1], link.credentials.asked, len(server.peers)) == ("token-2", [False, True], 1)
 
 
 REFUSALS = {

@@ -2,6 +2,8 @@
 
 import pytest
 
+from realtime.appsync.auth import ApiKey
+from realtime.emulator.options import DEFAULT_API_KEY
 from realtime.upstream.model import Health
 from realtime.upstream.policy import Policy
 from realtime.upstream.states import State
@@ -101,9 +103,15 @@ async def test_b49_after_a_reconnect_all_is_subscribed_anew_with_fresh_ids_and_c
     server.socket.close(1011) if ending == "close" else getattr(server.socket, ending)()
     await comes_back(link)
     assert (set(tokens), set(link.tokens())) == ({"token-1"}, {"token-7"})
+    assert [peer.authorization["authorization"] for peer in server.peers] == ["token-1", "token-7"]
     assert link.asked() == list(link.targets.values())
     idents = [{frame["id"] for frame in peer.sent_of(wire.subscribes)} for peer in (first, server.socket)]
     assert len(idents[1]) == 3 and not idents[0] & idents[1]
+    for ident in idents[0]:
+        server.socket.arrive(wire.data(ident, '{"n":0}'))
+    for feed in link.targets:
+        await link.deliver(feed, '{"n":1}')
+    await eventually(lambda: link.inlet.copies == [(feed, '{"n":1}') for feed in link.targets])
 
 
 async def test_b52_a_connection_that_flaps_leaks_nothing(link, server):
@@ -115,7 +123,23 @@ async def test_b52_a_connection_that_flaps_leaks_nothing(link, server):
     assert all(peer.over.is_set() for peer in server.peers[:-1])
     await eventually(lambda: (len(tasks_but_mine()), len(link.clock.armed)) == (tasks, timers))
     assert (link.manager.snapshot.drops, len(server.peers)) == (100, 101)
+    idents = [frame["id"] for peer in server.peers for frame in peer.sent_of(link.wire.subscribes)]
+    assert (len(idents), len(set(idents)), link.subscriptions.first.held) == (303, 303, 3)
     assert link.clock.monotonic() >= 1_000.0 + 100 * 5.0, "each try waited for its turn"
+
+
+async def test_b52_a_service_holds_one_connection_with_its_subscriptions_however_often_it_was_lost(
+    verified, target, emulator
+):
+    link = verified(ApiKey(DEFAULT_API_KEY), dict.fromkeys(("first", "second"), target))
+    await opened(link)
+    for _ in range(20):
+        (session,) = emulator.api.sessions.values()
+        session.socket.abort()
+        await comes_back(link)
+    (session,) = emulator.api.sessions.values()
+    assert len(session.subscriptions()) == 2
+    assert [len(emulator.api.transcript.since(0, kind)[0]) for kind in ("opened", "closed")] == [21, 20]
 
 
 async def test_b55_reasons_to_connect_that_repeat_make_one_connection(link, server):
@@ -129,7 +153,7 @@ async def test_b55_reasons_to_connect_that_repeat_make_one_connection(link, serv
     await link.comes_to(State.OPEN)
     await eventually(lambda: [peer.over.is_set() for peer in server.peers[:-1]] == [True] * (len(server.peers) - 1))
     assert set(link.statuses().values()) == {"live"}
-    assert link.manager.snapshot.connects == 2
+    assert (link.manager.snapshot.connects, len(server.peers), link.credentials.asked) == (2, 2, [False, False])
 
 
 @pytest.mark.feature("S2.8")

@@ -62,11 +62,15 @@ async def test_a_link_opens_and_hears_all_its_feeds_on_one_socket(link):
     assert [frame["type"] for frame in link.socket.sent] == ["connection_init"] + [link.wire.subscribes] * 3
 
 
+def carried(opening):
+    """Return the authorization object that an upgrade carries."""
+    carrier = opening.subprotocols[1].removeprefix("header-")
+    return json.loads(urlsafe_b64decode(carrier + "=" * (-len(carrier) % 4)))
+
+
 async def test_the_token_is_carried_by_the_subprotocol_and_by_every_subscribe(link):
     await link.start()
-    carrier = link.transport.openings[0].subprotocols[1].removeprefix("header-")
-    carried = json.loads(urlsafe_b64decode(carrier + "=" * (-len(carrier) % 4)))
-    assert carried == {"host": "localhost:4000", "Authorization": "token-1"}
+    assert carried(link.transport.openings[0]) == {"host": "localhost:4000", "Authorization": "token-1"}
     assert set(link.tokens()) == {"token-1"}
 
 
@@ -89,6 +93,7 @@ async def test_b05_each_dial_asks_for_the_credentials_anew(made):
     link.credentials.issued = 7
     link.socket.end()
     await link.clock.advance(5.0)
+    assert [carried(opening)["Authorization"] for opening in link.transport.openings] == ["token-1", "token-7"]
     assert set(link.tokens()) == {"token-7"}
 
 
