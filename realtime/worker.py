@@ -55,6 +55,9 @@ LOOK_AT_ALL_EVERY = 2.0
 PROVE_EVERY = 2.0
 """Seconds between two beats, and writes of how far links are recorded: what a killed worker's windows begin before."""
 
+WATCH_EVERY = 1.0
+"""Seconds between two looks at what happened to the machine."""
+
 WANTED_FOR = 60_000_000
 """Microseconds for which a sign-in by itself wants the link, until a page takes over, and so does a reconnect."""
 
@@ -393,7 +396,7 @@ class Worker:
     async def _watch_machine(self) -> None:
         """Tell every link when the machine slept, or what became of its network."""
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(WATCH_EVERY)
             happened = self._machine.look()
             if happened != NOTHING:
                 logger.warning("%s", happened)

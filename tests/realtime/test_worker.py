@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+from types import SimpleNamespace
+from unittest.mock import Mock, call
 
 import pytest
 import pytest_asyncio
@@ -16,22 +18,33 @@ from realtime.clock import now_us
 from realtime.leases import Fenced, Leases
 from realtime.models import Gap, Link
 from realtime.models import Worker as WorkerRow
+from realtime.upstream.machine import NOTHING, Happened
 from realtime.worker import Worker
 
 pytestmark = pytest.mark.feature("S4.12")
 DEADLINE = 15
 
 
-@pytest_asyncio.fixture
-async def start(valkey, layer, database):
-    """Start workers in this process; they are stopped at the end."""
+@pytest.fixture
+def make(valkey, layer):
+    """Make workers whose AppSync is not there."""
     known = config.load()
     nowhere = dataclasses.replace(known.upstream, events_url="http://127.0.0.1:9/event", auth="oidc", grace=0.0)
-    site = dataclasses.replace(known, upstream=nowhere)
+
+    def make(name="w1", **upstream):
+        site = dataclasses.replace(known, upstream=dataclasses.replace(nowhere, **upstream))
+        return Worker(name, site, product.load(), valkey_client.connect(), layer)
+
+    return make
+
+
+@pytest_asyncio.fixture
+async def start(make, database):
+    """Start workers in this process; they are stopped at the end."""
     started = []
 
     def run(name="w1"):
-        worker = Worker(name, site, product.load(), valkey_client.connect(), layer)
+        worker = make(name)
         started.append((worker, asyncio.create_task(worker.run())))
         return started[-1]
 
@@ -159,6 +172,40 @@ async def test_a_database_that_is_away_for_a_moment_does_not_keep_a_link_from_it
     async with asyncio.timeout(DEADLINE):
         assert await worker._organizations(1) == ["org"]
     assert not answers
+
+
+class FakeMachine:
+    """One to which these things happen, one after the other, and then nothing."""
+
+    def __init__(self, *happened):
+        self.happened = list(happened)
+
+    def look(self):
+        return self.happened.pop(0) if self.happened else NOTHING
+
+
+@pytest.mark.feature("S0.4")
+@pytest.mark.parametrize("shared", [False, True], ids=["links of their own", "a service link"])
+async def test_what_happens_to_the_machine_is_told_to_whatever_has_a_connection(make, monkeypatch, shared):
+    monkeypatch.setattr("realtime.worker.WATCH_EVERY", 0.0)
+    worker = make(links="service", auth="api-key", api_key="da2-key") if shared else make()
+    service, links, shadow = Mock(), [Mock(), Mock()], Mock()
+    worker._machine = FakeMachine(Happened(slept=90.0), NOTHING, Happened(network=False), Happened(rerouted=True))
+    worker.keepers.update(enumerate(SimpleNamespace(manager=manager) for manager in links))
+    worker._shadows._shadows[0] = SimpleNamespace(manager=shadow)
+    if shared:
+        worker._roster.parts.service.manager = service
+    watching = asyncio.create_task(worker._watch_machine())
+    told = [service] if shared else [*links, shadow]
+
+    async def all_were_told():
+        return all(len(manager.method_calls) == 4 for manager in told)
+
+    await until(all_were_told)
+    watching.cancel()
+    await worker._close()
+    said = [call.woke(90.0), call.network(False), call.network(False), call.network(True)]
+    assert [manager.method_calls for manager in told] == [said] * len(told)
 
 
 async def test_a_gate_that_an_operator_shuts_lets_every_link_rest_and_says_why(start, link, database):
