@@ -16,6 +16,7 @@ from dashboard.models import Field
 from dashboard.recording import FieldRecorder
 from realtime import gaps, repairs
 from realtime.appsync.auth import ApiKey
+from realtime.appsync.endpoint import derive
 from realtime.bridge import Bridge, now_us
 from realtime.keeper import Keeper
 from realtime.models import Gap, Link, Transition
@@ -25,9 +26,12 @@ from realtime.snapshot import Snapshot, SnapshotUnavailable
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.credentials import StaticCredentials, TokenUnavailable
 from realtime.upstream.model import Breaker, Health
+from realtime.upstream.permits import LocalRate, Permits
 from realtime.upstream.policy import FullJitter, preset
 from realtime.upstream.states import State
-from tests.fakes import FakeCredentials
+from tests.fakes import FakeCredentials, FakeService, ScriptedTransport
+from tests.realtime.emulator.client import eventually
+from tests.wire import EVENTS, GRAPHQL
 
 pytestmark = pytest.mark.feature("S4.12")
 DEADLINE = 10
@@ -658,6 +662,33 @@ async def test_a_switch_gives_every_subscription_up_and_its_window_closes_by_a_s
     upstream.feeds("live")
     await upstream.until("nothing-missed")
     assert (await upstream.gaps())[-1] == ("", "organisation switched", "nothing-missed")
+
+
+@pytest.mark.feature("S4.5")
+@pytest.mark.parametrize(("wire", "count"), [(EVENTS, 9), (GRAPHQL, 5)], ids=["events", "graphql"])
+async def test_on_the_wire_a_switch_gives_all_up_before_it_asks_for_all_anew(upstream, link, wire, count):
+    transport = ScriptedTransport(service=FakeService(wire))
+    parts = dataclasses.replace(
+        upstream._parts(),
+        endpoint=derive("http://localhost:4000", dialect=wire.dialect),
+        transport=transport,
+        permits=Permits(LocalRate(upstream.clock), upstream.clock),
+    )
+    keeper = Keeper(link.pk, link.user_id, link.subject, StaticCredentials(ApiKey("key")), parts)
+    keeper.manager.start()
+    await upstream.until("repaired")
+    keeper.switch()
+    await eventually(lambda: len(transport.socket.sent) == 1 + 3 * count)
+    greeting, *frames = transport.socket.sent
+    asked, given_up, asked_again = frames[:count], frames[count : 2 * count], frames[2 * count :]
+    assert greeting["type"] == "connection_init"
+    assert [frame["type"] for frame in asked_again] == [frame["type"] for frame in asked] == [wire.subscribes] * count
+    assert [frame["type"] for frame in given_up] == [wire.unsubscribes] * count
+    assert {frame["id"] for frame in given_up} == {frame["id"] for frame in asked}
+    assert not {frame["id"] for frame in asked} & {frame["id"] for frame in asked_again}
+    assert set(map(wire.target, asked)) == set(map(wire.target, asked_again))
+    await keeper.stop("over")
+    assert (len(transport.sockets), transport.socket.closed) == (1, 1)
 
 
 @pytest.mark.feature("S4.5")

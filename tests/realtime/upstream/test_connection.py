@@ -8,9 +8,11 @@ import pytest
 
 from realtime.upstream.credentials import TokenRefused, TokenUnavailable
 from realtime.upstream.model import Health
+from realtime.upstream.policy import PRESETS
 from realtime.upstream.states import State
 from realtime.upstream.subscriptions import Subscriptions
 from realtime.upstream.transport import TransportError
+from realtime.upstream.verbs import AUTH_GATE
 from tests.fakes import HANGS, FakeCredentials, FakeService, ScriptedTransport, settle, tasks_but_mine
 from tests.links import FEEDS, Link
 from tests.wire import WIRES
@@ -95,6 +97,60 @@ async def test_b05_each_dial_asks_for_the_credentials_anew(made):
     await link.clock.advance(5.0)
     assert [carried(opening)["Authorization"] for opening in link.transport.openings] == ["token-1", "token-7"]
     assert set(link.tokens()) == {"token-7"}
+
+
+# ── The preset that tries every ten seconds ──────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.feature("S4.6")
+async def test_fixed_10s_tries_every_ten_seconds_without_an_end_and_counts_anew_once_it_is_open(made):
+    link = made(*[TransportError("connect failed")] * 100, policy=PRESETS["fixed-10s"])
+    await link.start()
+    for attempt in range(1, 100):
+        assert (link.manager.snapshot.attempt, len(link.transport.openings)) == (attempt, attempt)
+        await link.clock.advance(9.9)
+        assert len(link.transport.openings) == attempt
+        await link.clock.advance(0.1)
+    await link.clock.advance(10.0)
+    assert (link.state, link.manager.snapshot.attempt, len(link.transport.openings)) == (State.OPEN, 0, 101)
+    link.socket.end()
+    await settle()
+    assert (link.state, link.manager.snapshot.attempt) == (State.BACKOFF, 1)
+    await link.clock.advance(10.0)
+    assert (link.state, len(link.transport.openings)) == (State.OPEN, 102)
+
+
+ENDS = {
+    "signed out": (lambda manager: manager.shut_gate(AUTH_GATE, "signed out"), State.WAITING),
+    "nobody is watching": (lambda manager: manager.suspend("nobody is watching"), State.SUSPENDED),
+}
+
+
+@pytest.mark.feature("S4.6")
+@pytest.mark.parametrize("when", [State.OPEN, State.BACKOFF])
+@pytest.mark.parametrize("reason", ENDS)
+async def test_fixed_10s_tries_nothing_after_a_sign_out_or_a_close_of_our_own(made, reason, when):
+    link = made(policy=PRESETS["fixed-10s"])
+    await link.start()
+    if when is State.BACKOFF:
+        link.socket.end()
+        await settle()
+    end, state = ENDS[reason]
+    end(link.manager)
+    await link.clock.advance(86_400.0)
+    assert (link.state, len(link.transport.openings), link.socket.closed) == (state, 1, 1)
+    assert reason in link.reason
+
+
+@pytest.mark.feature("S4.6")
+async def test_fixed_10s_tries_nothing_after_a_stop_and_begins_at_once_when_it_is_started_again(made):
+    link = made(policy=PRESETS["fixed-10s"])
+    await link.start()
+    await link.manager.stop("enough")
+    await link.clock.advance(86_400.0)
+    assert (link.state, len(link.transport.openings)) == (State.STOPPED, 1)
+    await link.start()
+    assert (link.state, link.manager.snapshot.attempt) == (State.OPEN, 0)
 
 
 # ── Time-outs on the way up ──────────────────────────────────────────────────────────────────────────────────
