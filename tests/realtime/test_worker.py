@@ -185,6 +185,7 @@ class FakeMachine:
 
 
 @pytest.mark.feature("S0.4")
+@pytest.mark.feature("S2.4")
 @pytest.mark.parametrize("shared", [False, True], ids=["links of their own", "a service link"])
 async def test_what_happens_to_the_machine_is_told_to_whatever_has_a_connection(make, monkeypatch, shared):
     monkeypatch.setattr("realtime.worker.WATCH_EVERY", 0.0)

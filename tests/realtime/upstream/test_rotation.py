@@ -223,6 +223,7 @@ def test_offline_is_only_a_hint_and_a_try_is_made_each_minute_all_the_same():
 
 
 @pytest.mark.feature("S0.5")
+@pytest.mark.feature("S1.15")
 def test_a_breaker_opens_on_failures_and_one_try_decides():
     stepping = Stepping.into(State.CONNECTING)
     for _ in range(7):
