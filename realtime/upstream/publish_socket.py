@@ -72,7 +72,9 @@ class SocketWay:
         line.run.add_done_callback(lambda _: self._lines.discard(line))
         try:
             async with timeout(self._clock, CONNECT_TIMEOUT):
-                await asyncio.wait([line.accepted])
+                await asyncio.wait([line.accepted, line.run], return_when=asyncio.FIRST_COMPLETED)
+            if not line.accepted.done():
+                raise NotSent(CLOSED)  # before it began
             line.accepted.result()
             if not line.usable:
                 raise NotSent("the connection ended as soon as it was accepted")

@@ -17,7 +17,7 @@ from realtime.upstream.credentials import StaticCredentials
 from realtime.upstream.pace import Pace
 from realtime.upstream.publish_http import HttpWay
 from realtime.upstream.publish_socket import SocketWay
-from realtime.upstream.publisher import Publisher
+from realtime.upstream.publisher import RETRY, Publisher
 from realtime.upstream.transport import WebSocketTransport
 from tests.fakes import ManualClock
 from tests.realtime.emulator.client import eventually
@@ -75,6 +75,16 @@ async def test_b64_a_close_waits_for_the_answer_as_long_as_a_publish_may(desk, f
     async with asyncio.timeout(5):
         await closing
     assert [ended.status for ended in await publishing] == [outcome]
+
+
+async def test_b73_what_is_throttled_as_a_whole_is_made_again_later_and_taken_once(desk):
+    desk.emulator.api.faults.add(Fault("throttle", operation="publish", count=1))
+    publishing = asyncio.create_task(desk.publisher.publish("/default/a", ["1"]))
+    longest = RETRY.bounds(1)[1]
+    await eventually(lambda: any(timer.deadline <= desk.clock.monotonic() + longest for timer in desk.clock.armed))
+    await desk.clock.advance(longest)
+    assert await publishing == [SENT]
+    assert desk.published == ["1"]
 
 
 # ── Who publishes ────────────────────────────────────────────────────────────────────────────────────────────

@@ -311,6 +311,16 @@ async def test_b63_a_close_waits_for_no_connection(sending):
     await settle()
     async with asyncio.timeout(1):
         await sending.way.close()
-    with pytest.raises(NotSent):
-        await publishing
+        with pytest.raises(NotSent, match="closed"):
+            await publishing
     assert sending.transport.given_up == 1
+
+
+async def test_b63_a_close_ends_a_dial_that_has_not_begun(sending):
+    publishing = sending.start()
+    await asyncio.sleep(0)
+    assert sending.transport.openings == []
+    async with asyncio.timeout(1):
+        await sending.way.close()
+        with pytest.raises(NotSent, match="closed"):
+            await publishing
