@@ -82,7 +82,7 @@ class SocketWay:
             raise NotSent(f"not accepted within {CONNECT_TIMEOUT:.0f} s") from None
         finally:
             if not line.usable:
-                line.run.cancel()
+                line.retire()
         return line
 
 
@@ -104,12 +104,16 @@ class _Line:
         self._silence = 0.0
         self._timer: Handle | None = None
         self._retired = False
+        self._ending = False
 
     @property
     def usable(self) -> bool:
-        """Whether another publish may be put on it: not after one had no answer, nor after the service's silence."""
+        """Whether another publish may be put on it.
+
+        Not after one had no answer, nor after the service's silence, nor while it closes.
+        """
         alive = self._clock.monotonic() - self._heard < self._silence
-        return alive and self._session.state is SessionState.OPEN and not self._retired
+        return alive and self._session.state is SessionState.OPEN and not (self._retired or self._ending)
 
     def close(self) -> None:
         """Write nothing more, and end when nobody waits for an answer any more."""
@@ -147,6 +151,7 @@ class _Line:
             try:
                 await self._live(socket)
             finally:
+                self._ending = True  # a cancel would cut its close short
                 await socket.close()
         except TransportError as error:
             failure = _failure(error)
@@ -197,7 +202,8 @@ class _Line:
             answer.set_result(event)
 
     def _end_if_retired(self) -> None:
-        if self._retired and not self._answers and not self.run.cancelling():  # twice would cut its close short
+        if self._retired and not self._answers and not self._ending:
+            self._ending = True
             self.run.cancel()
 
     def _flush(self, ident: str = "") -> None:

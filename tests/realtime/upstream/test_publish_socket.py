@@ -316,6 +316,23 @@ async def test_b63_a_close_waits_for_no_connection(sending):
     assert sending.transport.given_up == 1
 
 
+@pytest.mark.parametrize("ended", ["by the service", "by the publisher"])
+async def test_b63_no_socket_is_left_open_by_what_comes_while_it_closes(sending, ended):
+    await sending.publish()
+    first = sending.transport.socket
+    first.close_gate = asyncio.Event()
+    if ended == "by the service":
+        first.end()
+        await settle()
+        assert await sending.publish_in_time("2") == (SENT,)
+    closing = [asyncio.create_task(sending.way.close()) for _ in range(2)]
+    await settle()
+    assert first.closed == 0 and not any(task.done() for task in closing)
+    first.close_gate.set()
+    await asyncio.gather(*closing)
+    assert [socket.closed for socket in sending.transport.sockets] == [1] * len(sending.transport.sockets)
+
+
 async def test_b63_a_close_ends_a_dial_that_has_not_begun(sending):
     publishing = sending.start()
     await asyncio.sleep(0)
