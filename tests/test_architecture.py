@@ -63,7 +63,7 @@ RULES = (
     Rule("realtime.upstream.states", never=(*IO, *CLOCKS)),
     Rule("realtime.upstream.pace", (*UPSTREAM, *engine("token_bucket"))),
     Rule("realtime.upstream.publish_http", UPSTREAM, ("msgspec",)),
-    Rule("realtime.upstream.transport", (*WIRE, *engine("upstream.policy")), ("websockets",)),
+    Rule("realtime.upstream.transport", (*WIRE, *engine("upstream.failures", "upstream.policy")), ("websockets",)),
     Rule("realtime.upstream.http", UPSTREAM, ("httpx", "msgspec")),
     Rule("realtime.upstream.endpoints", (*UPSTREAM, *engine("config"))),
     Rule("realtime.upstream.iam", UPSTREAM, ("botocore",)),

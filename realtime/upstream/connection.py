@@ -19,7 +19,7 @@ from realtime.appsync.graphql_session import GraphQLSession
 from realtime.appsync.session import Carrier, Session
 from realtime.upstream.clock import Clock, sleep, timeout
 from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
-from realtime.upstream.failures import UNAUTHORIZED
+from realtime.upstream.failures import REFUSED, THROTTLED, TOKEN, UNAUTHORIZED
 from realtime.upstream.line import Line, Opened
 from realtime.upstream.manager import Sink
 from realtime.upstream.model import Cause, Dial
@@ -105,9 +105,9 @@ class Connection:
         try:
             opened = await self.open(dial.refresh, lambda: sink.post(Trigger.PERMITTED))
         except TokenRefused as error:
-            sink.post(Trigger.TOKEN_FAILED, cause=Cause("token", str(error)), final=True)
+            sink.post(Trigger.TOKEN_FAILED, cause=Cause(TOKEN, str(error)), final=True)
         except TokenUnavailable as error:
-            sink.post(Trigger.TOKEN_FAILED, cause=Cause("token", str(error)))
+            sink.post(Trigger.TOKEN_FAILED, cause=Cause(TOKEN, str(error)))
         except TransportError as error:
             sink.post(Trigger.DROPPED, cause=_cause(error))
         else:
@@ -378,5 +378,5 @@ def _cause(error: RemoteError | TransportError) -> Cause:
     if isinstance(error, TransportError):
         return Cause(error.kind, error.text, error.status, error.code, error.retry_after)
     if isinstance(error, Throttled):
-        return Cause("throttled", str(error), code=error.code, retry_after=1.0)
-    return Cause("refused by the service", str(error), code=error.code)
+        return Cause(THROTTLED, str(error), code=error.code, retry_after=1.0)
+    return Cause(REFUSED, str(error), code=error.code)

@@ -57,6 +57,22 @@ class Timer(msgspec.Struct, frozen=True):
     deadline: float
 
 
+class Failure(Enum):
+    """The class of a failure, by what is done about it.
+
+    ``transient``: back off. ``throttled``: the same, but no sooner than the service asked, if it did. ``auth-expired``:
+    one more try with a new token. ``auth-rejected``: wait for other credentials. ``fatal``: nothing mends it by itself,
+    so the link fails. ``exhausted``: the policy's tries are used up.
+    """
+
+    TRANSIENT = "transient"
+    THROTTLED = "throttled"
+    AUTH_EXPIRED = "auth-expired"
+    AUTH_REJECTED = "auth-rejected"
+    FATAL = "fatal"
+    EXHAUSTED = "exhausted"
+
+
 class Cause(msgspec.Struct, frozen=True):
     """Why a connection ended or a try failed. ``retry_after`` (seconds) is the least to wait, if the server said.
 
@@ -97,8 +113,8 @@ class Model(msgspec.Struct, frozen=True):
     so, and ``grace`` that it is kept until the grace timer fires. ``authority`` is who the credentials belong to.
     ``forced_refresh`` is set from the first refusal of the credentials until a connection holds: what is refused after
     it has its time. ``refresh_due`` is set until the new token that a refusal asked for has been had.
-    ``failures`` are the times of those that the breaker counts, ``trips`` how often it opened since it was last closed;
-    ``offline`` is what the machine thinks of its network.
+    ``failure`` is the class of ``last_error``, ``failures`` the times of those that the breaker counts, ``trips`` how
+    often it opened since it was last closed; ``offline`` is what the machine thinks of its network.
     """
 
     wants: bool = False
@@ -127,6 +143,7 @@ class Model(msgspec.Struct, frozen=True):
     rotation_attempt: int = 0
     partial: bool = False
     last_error: Cause | None = None
+    failure: Failure | None = None
     timers: tuple[Timer, ...] = ()
     next_session: int = 1
     next_token: int = 1
@@ -159,6 +176,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     partial: bool
     rotated_for: str
     last_error: Cause | None
+    failure: Failure | None
     connects: int
     drops: int
     rotations: int

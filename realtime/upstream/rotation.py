@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from realtime.upstream.failures import Verdict
-from realtime.upstream.model import Breaker, Cause, Event, Health, Slot, TimerKind, Use
+from realtime.upstream.failures import TOKEN
+from realtime.upstream.model import Breaker, Cause, Event, Failure, Health, Slot, TimerKind, Use
 from realtime.upstream.states import State, Trigger
 from realtime.upstream.verbs import AUTH_GATE, Step, active, drop, shut, why
 
@@ -118,10 +118,13 @@ def _synced(s: Step, event: Event) -> None:
 
 def _dropped(s: Step, event: Event) -> None:
     cause = event.cause or Cause("dropped")
-    if s.policy.classify(cause) is Verdict.AUTH:
+    failure = s.policy.classify(cause)
+    if failure is Failure.AUTH_EXPIRED:
         _auth_rejected(s, event)
+    elif failure is Failure.AUTH_REJECTED:
+        _wait_for_credentials(s, cause, f"the service refuses the credentials: {why(cause)}")
     else:
-        _discard(s, cause)
+        _discard(s, cause, failure)
 
 
 def _timed_out(s: Step, event: Event) -> None:
@@ -133,8 +136,7 @@ def _auth_rejected(s: Step, event: Event) -> None:
     cause = event.cause or Cause("unauthorized")
     if _candidate(s).renewed:
         s.set(forced_refresh=False, refresh_due=False)
-        shut(s, AUTH_GATE, f"the service refuses the credentials: {why(cause)}")
-        _discard(s, cause)
+        _wait_for_credentials(s, cause, f"the service refuses the credentials: {why(cause)}")
         return
     at_once = not s.model.forced_refresh
     s.set(forced_refresh=True, refresh_due=True)
@@ -142,20 +144,26 @@ def _auth_rejected(s: Step, event: Event) -> None:
         s.close(s.model.candidate)
         s.set(candidate=s.dial())
     else:
-        _discard(s, cause)
+        _discard(s, cause, Failure.AUTH_EXPIRED)
+
+
+def _wait_for_credentials(s: Step, cause: Cause, reason: str) -> None:
+    shut(s, AUTH_GATE, reason)
+    _discard(s, cause, Failure.AUTH_REJECTED)
 
 
 def _token_failed(s: Step, event: Event) -> None:
-    cause = event.cause or Cause("token")
+    cause = event.cause or Cause(TOKEN)
     if event.final:
-        shut(s, AUTH_GATE, f"the issuer refuses a token: {why(cause)}")
-    _discard(s, cause)
+        _wait_for_credentials(s, cause, f"the issuer refuses a token: {why(cause)}")
+    else:
+        _discard(s, cause)
 
 
-def _discard(s: Step, cause: Cause) -> None:
+def _discard(s: Step, cause: Cause, failure: Failure = Failure.TRANSIENT) -> None:
     """Close the candidate and give the next one its time, unless the credentials have to change first."""
     give_up(s)
-    s.set(last_error=cause, rotation_attempt=s.model.rotation_attempt + 1)
+    s.set(last_error=cause, failure=failure, rotation_attempt=s.model.rotation_attempt + 1)
     if not s.model.shut:
         s.arm(TimerKind.ROTATION, max(s.policy.backoff.delay(s.model.rotation_attempt, s.rng), cause.retry_after))
 

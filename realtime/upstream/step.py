@@ -17,7 +17,7 @@ from random import Random
 from msgspec.structs import replace
 
 from realtime.upstream import rotation
-from realtime.upstream.failures import Verdict
+from realtime.upstream.failures import TOKEN
 from realtime.upstream.model import (
     FIRINGS,
     MANAGER,
@@ -25,6 +25,7 @@ from realtime.upstream.model import (
     Cause,
     Effect,
     Event,
+    Failure,
     Health,
     Model,
     Publish,
@@ -91,6 +92,7 @@ def snapshot(model: Model) -> Snapshot:
         partial=model.partial,
         rotated_for=model.rotated_for,
         last_error=model.last_error,
+        failure=model.failure,
         connects=model.connects,
         drops=model.drops,
         rotations=model.rotations,
@@ -290,14 +292,16 @@ def _stable(s: Step, event: Event) -> None:
 
 def _dropped(s: Step, event: Event) -> None:
     cause = event.cause or Cause("dropped")
-    verdict = s.policy.classify(cause)
-    if verdict is Verdict.AUTH:
+    failure = s.policy.classify(cause)
+    if failure is Failure.AUTH_EXPIRED:
         _auth_rejected(s, event)
-    elif verdict is Verdict.FATAL:
-        note_end(s, cause)
+    elif failure is Failure.AUTH_REJECTED:
+        _wait_for_credentials(s, cause, f"the service refuses the credentials: {why(cause)}")
+    elif failure is Failure.FATAL:
+        note_end(s, cause, failure)
         rest(s, State.FAILED, f"will not mend by itself: {why(cause)}")
     else:
-        drop(s, cause)
+        drop(s, cause, failure)
 
 
 def _connect_timeout(s: Step, event: Event) -> None:
@@ -366,27 +370,30 @@ def _auth_rejected(s: Step, event: Event) -> None:
     """
     cause = event.cause or Cause("unauthorized")
     if active(s).renewed:
-        note_end(s, cause)
         s.set(forced_refresh=False, refresh_due=False)
-        shut(s, AUTH_GATE, f"the service refuses the credentials: {why(cause)}")
-        rest(s, State.WAITING, missing(s.model))
+        _wait_for_credentials(s, cause, f"the service refuses the credentials: {why(cause)}")
         return
     at_once = not s.model.forced_refresh and s.model.breaker is not Breaker.HALF_OPEN and not s.model.shut
     s.set(forced_refresh=True, refresh_due=True)
     if at_once:
-        note_end(s, cause)
+        note_end(s, cause, Failure.AUTH_EXPIRED)
         connect(s)
     else:
-        drop(s, cause)
+        drop(s, cause, Failure.AUTH_EXPIRED)
+
+
+def _wait_for_credentials(s: Step, cause: Cause, reason: str) -> None:
+    """No token of these credentials would do: wait until they change."""
+    note_end(s, cause, Failure.AUTH_REJECTED)
+    shut(s, AUTH_GATE, reason)
+    rest(s, State.WAITING, missing(s.model))
 
 
 def _token_failed(s: Step, event: Event) -> None:
     """No token to be had: back off, visibly so; ``final`` says that the issuer will never give one again."""
-    cause = event.cause or Cause("token")
+    cause = event.cause or Cause(TOKEN)
     if event.final:
-        s.set(last_error=cause)
-        shut(s, AUTH_GATE, f"the issuer refuses a token: {why(cause)}")
-        rest(s, State.WAITING, missing(s.model))
+        _wait_for_credentials(s, cause, f"the issuer refuses a token: {why(cause)}")
     else:
         drop(s, cause)
 

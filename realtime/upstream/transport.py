@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from realtime.appsync.session import Opening
+from realtime.upstream.failures import BROKEN_FRAME
 from realtime.upstream.policy import retry_after
 
 MAX_FRAME = 4 * 1024 * 1024
@@ -201,7 +202,7 @@ def _ended(error: ConnectionClosed) -> TransportError:
     if received is not None:
         return TransportError("closed by the service", received.reason or f"code {received.code}", code=received.code)
     if error.sent is not None:
-        return TransportError("broken frame", error.sent.reason or f"code {error.sent.code}", code=error.sent.code)
+        return TransportError(BROKEN_FRAME, error.sent.reason or f"code {error.sent.code}", code=error.sent.code)
     return TransportError("connection lost", "it ended without a close frame")
 
 

@@ -18,6 +18,7 @@ from realtime.upstream.model import (
     Close,
     Dial,
     Effect,
+    Failure,
     Health,
     Model,
     Slot,
@@ -121,21 +122,22 @@ def connect(s: Step) -> None:
     s.enter(State.CONNECTING, "refreshing the token" if s.model.refresh_due else "")
 
 
-def note_end(s: Step, cause: Cause) -> None:
+def note_end(s: Step, cause: Cause, failure: Failure) -> None:
     """Note why the session ended that spoke for the link."""
-    s.set(last_error=cause, drops=s.model.drops + (s.model.state in ACCEPTED))
+    s.set(last_error=cause, failure=failure, drops=s.model.drops + (s.model.state in ACCEPTED))
 
 
-def drop(s: Step, cause: Cause) -> None:
+def drop(s: Step, cause: Cause, failure: Failure = Failure.TRANSIENT) -> None:
     """The session that speaks for the link is lost: go on with the next one, if it is on its way; else wait.
 
     What is closed is closed before anything is dialled again.
     """
-    note_end(s, cause)
+    note_end(s, cause, failure)
     _count_failure(s)
     s.set(attempt=s.model.attempt + 1)
     limit = s.policy.max_attempts
     if limit is not None and s.model.attempt > limit:
+        s.set(failure=Failure.EXHAUSTED)
         rest(s, State.FAILED, f"gave up after {limit} attempts: {why(cause)}")
     elif s.model.shut:
         rest(s, State.WAITING, missing(s.model))

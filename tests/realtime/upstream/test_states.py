@@ -14,6 +14,7 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
+from realtime.upstream.failures import general
 from realtime.upstream.model import Breaker as BreakerState
 from realtime.upstream.model import Cause, Close, Dial, Publish, TimerKind, Use
 from realtime.upstream.policy import Breaker, Policy
@@ -22,7 +23,13 @@ from tests.realtime.upstream.stepping import FIRINGS, GIVES_UP, SLOTS, TELLS, St
 
 VARIANTS = {
     Trigger.GATE_LOST: [{"name": "licence"}, {"name": "auth"}, {"name": "auth", "keep": True}],
-    Trigger.DROPPED: [{}, {"cause": Cause("refused", status=401)}],
+    Trigger.DROPPED: [
+        {},
+        {"cause": Cause("refused", status=401)},
+        {"cause": Cause("refused", status=403)},
+        {"cause": Cause("refused", status=400)},
+        {"cause": Cause("busy", status=429, retry_after=50.0)},
+    ],
     Trigger.GATE_GAINED: [{"name": "licence"}, {"name": "auth"}],
     Trigger.SUSPEND: [{"text": "nobody is watching", "seconds": 20.0}, {"text": "suspended by an operator"}],
     Trigger.SYNCED: [{"final": True}, {"final": False}],
@@ -34,7 +41,12 @@ VARIANTS = {
 
 
 TRIPS = Breaker(failures=2)
-POLICIES = (Policy(breaker=None), GIVES_UP, Policy(breaker=TRIPS), Policy(breaker=TRIPS, max_attempts=2))
+POLICIES = (
+    Policy(breaker=None),
+    GIVES_UP,
+    Policy(breaker=TRIPS),
+    Policy(breaker=TRIPS, max_attempts=2, classify=general),
+)
 TIMERS = [
     *(
         (kind, None)
