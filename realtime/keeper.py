@@ -18,6 +18,7 @@ from realtime.notes import FeedsState, LinkState
 from realtime.parts import Parts
 from realtime.repairs import Repairs
 from realtime.service_link import SOURCE
+from realtime.upstream import troubles
 from realtime.upstream.connection import Connection
 from realtime.upstream.credentials import Credentials
 from realtime.upstream.manager import Manager
@@ -219,7 +220,7 @@ class Keeper:
             self.tap.changed()
 
     def _note_state(self, snapshot: LinkSnapshot, not_live: tuple[str, int] | None) -> None:
-        error = snapshot.last_error
+        error, trouble = snapshot.last_error, troubles.of(snapshot)
         told = (snapshot.state, snapshot.reason, snapshot.next_try_at, snapshot.health, snapshot.session)
         news, self._told = told != self._told, told
         values = LinkValues(
@@ -236,6 +237,8 @@ class Keeper:
             health=snapshot.health.value,
             breaker=snapshot.breaker.value,
             protocol=self._parts.endpoint.dialect,
+            error_kind=trouble.kind.value if trouble else "",
+            error_class=trouble.failure.value if trouble else "",
         )
         because = self._because(snapshot)
         note = LinkState(

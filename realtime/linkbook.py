@@ -33,6 +33,8 @@ class LinkValues(NamedTuple):
     health: str = "healthy"
     breaker: str = "closed"
     protocol: str = "events"
+    error_kind: str = ""
+    error_class: str = ""
 
 
 class Change(NamedTuple):
@@ -63,6 +65,8 @@ STATE: dict[str, Kind] = {
     "health": "text",
     "breaker": "text",
     "protocol": "text",
+    "error_kind": "text",
+    "error_class": "text",
 }
 SUBSCRIPTIONS: dict[str, Kind] = {"id": "bigint", "subscriptions": "jsonb"}
 TRANSITION: dict[str, Kind] = {

@@ -142,6 +142,10 @@ class Link(models.Model):
     attempt = models.IntegerField(default=0)
     next_try_at = models.BigIntegerField(null=True, blank=True)
     last_error = models.CharField(max_length=300, blank=True)
+    error_kind = models.CharField(
+        max_length=24, blank=True, help_text="what is wrong while it is not open, if anything"
+    )
+    error_class = models.CharField(max_length=16, blank=True, help_text="what is done about it")
     connects = models.BigIntegerField(default=0)
     drops = models.BigIntegerField(default=0)
     rotations = models.BigIntegerField(default=0, help_text="connections replaced without being deaf in between")

@@ -93,6 +93,8 @@ def test_an_upgrade_refused_with_401_waits_for_other_credentials(stack, people, 
     says(stack, "rival", "the service refuses the credentials: HTTP 401")
     whole = shown(stack, "rival")
     assert whole["state"] == "waiting"
+    assert (whole["trouble"]["kind"], whole["trouble"]["code"]) == ("authentication-required", "auth-rejected")
+    assert "sign in again" in whole["trouble"]["next"]
     stack.clear_faults()
     stack.run_manage("links", "reconnect", "rival")
     assert shown(stack, "rival")["state"] == "waiting", "insisting does not make credentials better"
@@ -105,6 +107,7 @@ def test_an_issuer_that_is_down_is_named(stack, people, assert_nothing_lost):
     stack.fault("expire-token", user="owner")
     stack.fault("drop", user="owner")
     says(stack, "owner", "the issuer answered HTTP 503")
+    assert shown(stack, "owner")["trouble"]["kind"] == "authentication-required"
     stack.clear_faults()
     assert_nothing_lost(**vars(people))
 

@@ -25,7 +25,7 @@ from realtime.parts import Parts
 from realtime.snapshot import Snapshot, SnapshotUnavailable
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.credentials import StaticCredentials, TokenUnavailable
-from realtime.upstream.model import Breaker, Health
+from realtime.upstream.model import Breaker, Cause, Failure, Health
 from realtime.upstream.permits import LocalRate, Permits
 from realtime.upstream.policy import FullJitter, preset
 from realtime.upstream.states import State
@@ -106,7 +106,7 @@ class Upstream:
         self.manager.heard_at = self.clock.boottime() - silent_for
         self.publish(state, reason, session, health)
 
-    def publish(self, state, reason="", session=1, health=Health.HEALTHY):
+    def publish(self, state, reason="", session=1, health=Health.HEALTHY, last_error=None, failure=None):
         self.revision += 1
         now = self.clock.monotonic()
         self.manager.snapshot = SimpleNamespace(
@@ -117,7 +117,9 @@ class Upstream:
             session=session,
             since=now,
             next_try_at=None,
-            last_error=None,
+            waiting_for=frozenset(),
+            last_error=last_error,
+            failure=failure,
             connects=1,
             drops=0,
             rotations=0,
@@ -634,6 +636,18 @@ async def test_b46_a_loss_that_is_noticed_before_the_sleep_is_has_a_window_that_
     await upstream.until("open")
     gap = await upstream.database.run(lambda: Gap.objects.get(link=upstream.link, outcome="open"))
     assert abs(gap.started_at - heard + gaps.MARGIN) < 5_000_000
+
+
+@pytest.mark.feature("S3.9")
+async def test_what_is_wrong_stands_in_the_links_row_until_it_is_open(upstream):
+    error = Cause("HTTP 503", status=503)
+    told = []
+    for state in (State.BACKOFF, State.OPEN):
+        upstream.publish(state, "HTTP 503", last_error=error, failure=Failure.THROTTLED)
+        await upstream.bridge.note(FeedsState(upstream.link.pk, upstream.link.user_id, []))
+        link = await upstream.database.run(lambda: Link.objects.get(pk=upstream.link.pk))
+        told.append((link.error_kind, link.error_class, link.last_error))
+    assert told == [("server-error", "throttled", "HTTP 503: "), ("", "", "HTTP 503: ")]
 
 
 async def asked_anew(upstream):

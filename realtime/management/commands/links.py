@@ -13,6 +13,10 @@ from realtime.management import shown
 from realtime.management.arguments import count, rate
 from realtime.management.base import ExampleCommand
 from realtime.models import Link, Worker
+from realtime.upstream.failures import SCOPES
+from realtime.upstream.model import Failure
+from realtime.upstream.states import State
+from realtime.upstream.troubles import AT_REST, Kind, Trouble, next_step
 
 RECENT = 20
 DRAIN_SECONDS = 30.0
@@ -83,13 +87,24 @@ class Command(ExampleCommand):
             {"at": shown.time(row.at), "state": row.state, "reason": row.reason, "attempt": row.attempt}
             for row in link.transitions.order_by("-at", "-pk")[:RECENT]
         ]
+        trouble = _trouble(link)
         subscriptions = [{**row, "since": shown.time(row["since"])} for row in link.feeds()]
         if as_json:
-            whole = {**_summary(link), "subscriptions": subscriptions, "gaps": gaps, "transitions": transitions}
+            whole = {
+                **_summary(link),
+                "trouble": trouble,
+                "subscriptions": subscriptions,
+                "gaps": gaps,
+                "transitions": transitions,
+            }
             shown.row(self.stdout, whole, as_json=True)
             return
         for name, value in _summary(link).items():
             self.stdout.write(f"{name:>14}  {value}")
+        if trouble:
+            self.stdout.write("\nwhy it is not open")
+            for name, value in trouble.items():
+                self.stdout.write(f"{name:>14}  {value}")
         for title, rows in (("subscriptions", subscriptions), ("gaps", gaps), ("transitions", transitions)):
             self.stdout.write(f"\n{title}")
             for row in rows:
@@ -153,6 +168,24 @@ def _matching(state: str | None, search: str) -> QuerySet[Link]:
             | Q(last_error__icontains=search)
         )
     return links
+
+
+def _trouble(link: Link) -> dict[str, str] | None:
+    """Say why a link is not open: kind and code of what is wrong, if anything, its cause, and what to do."""
+    state = State(link.state)
+    if state is State.OPEN:
+        return None
+    if not link.error_kind:
+        at_rest = AT_REST.get(state, "Nothing: it is on its way.")
+        return {"kind": "", "code": link.state, "scope": "link", "cause": link.reason, "next": at_rest}
+    trouble = Trouble(Kind(link.error_kind), Failure(link.error_class))
+    return {
+        "kind": link.error_kind,
+        "code": link.error_class,
+        "scope": SCOPES[trouble.failure],
+        "cause": link.reason or link.last_error,
+        "next": next_step(trouble),
+    }
 
 
 def _summary(link: Link) -> dict[str, Any]:

@@ -40,6 +40,35 @@ def test_a_link_is_shown_whole_by_any_of_its_names(links, capsys):
         assert whole["gaps"][0]["cause"] == "closed"
 
 
+@pytest.mark.feature("S3.9")
+def test_a_link_that_is_not_open_says_what_is_wrong_with_code_cause_and_next_step(links, capsys):
+    links.filter(subject="sub-bob").update(error_kind="server-error", error_class="throttled")
+    (whole,) = rows(capsys, "links", "show", "bob")
+    trouble = whole["trouble"]
+    assert (trouble["kind"], trouble["code"], trouble["scope"]) == ("server-error", "throttled", "service")
+    assert trouble["cause"] == "closed by the service: 1006"
+    assert "no sooner than the service asked" in trouble["next"]
+    call_command("links", "show", "bob")
+    shown = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in shown if line and line[0] in trouble] == [[name, trouble[name]] for name in trouble]
+
+
+@pytest.mark.feature("S3.9")
+@pytest.mark.parametrize(
+    ("state", "says"), [("suspended", "links resume"), ("waiting", "links gates"), ("connecting", "on its way")]
+)
+def test_a_link_that_rests_says_what_brings_it_up(links, capsys, state, says):
+    links.filter(subject="sub-bob").update(state=state, reason="nobody is watching")
+    (whole,) = rows(capsys, "links", "show", "bob")
+    assert (whole["trouble"]["kind"], whole["trouble"]["code"]) == ("", state)
+    assert (whole["trouble"]["cause"], says in whole["trouble"]["next"]) == ("nobody is watching", True)
+
+
+def test_nothing_is_wrong_with_a_link_that_is_open(links, capsys):
+    (whole,) = rows(capsys, "links", "show", "ada")
+    assert whole["trouble"] is None
+
+
 def test_an_unknown_link_is_an_error_that_says_where_to_look(links):
     with pytest.raises(CommandError, match="links list"):
         call_command("links", "show", "carol")
