@@ -157,9 +157,10 @@ def _stop(s: Step, event: Event) -> None:
 def _gate_lost(s: Step, event: Event) -> None:
     """A gate is shut, or shut for another reason than before; with ``keep``, what is open stays."""
     known = s.model.shut.get(event.name)
-    if known is not None and event.text in ("", known) and s.model.state not in HAS_SESSION:
+    reason = event.text or known or ""
+    if known == reason and s.model.state not in HAS_SESSION:
         return
-    shut(s, event.name, event.text)
+    shut(s, event.name, reason)
     if event.keep and s.model.state is State.OPEN:
         rotation.give_up(s)
     elif s.model.state not in (State.STOPPED, State.SUSPENDED, State.FAILED):

@@ -60,6 +60,13 @@ def test_a_gate_that_is_shut_for_another_reason_now_says_so():
     assert stepping.model.reason == "the licence ended yesterday"
 
 
+def test_a_gate_that_is_shut_once_more_keeps_its_reason_also_while_the_link_is_open():
+    stepping = Stepping.into(State.OPEN)
+    for text in ("no new token: revoked", ""):
+        stepping(T.GATE_LOST, name=AUTH_GATE, text=text, keep=True)
+        assert snapshot(stepping.model).reason == "no new token: revoked; what is open stays until it ends"
+
+
 @pytest.mark.parametrize("state", SESSIONS)
 def test_a_gate_lost_within_the_grace_closes_the_session_and_the_grace_still_ends(state):
     stepping = Stepping.into(state)
