@@ -110,9 +110,10 @@ class _Line:
     def usable(self) -> bool:
         """Whether another publish may be put on it.
 
-        Not after one had no answer, nor after the service's silence, nor while it closes.
+        Not after one had no answer, nor after the service's silence, nor while it closes. A machine's sleep is silence
+        too.
         """
-        alive = self._clock.monotonic() - self._heard < self._silence
+        alive = self._clock.boottime() - self._heard < self._silence
         return alive and self._session.state is SessionState.OPEN and not (self._retired or self._ending)
 
     def close(self) -> None:
@@ -170,8 +171,8 @@ class _Line:
 
     async def _read(self, socket: Socket) -> None:
         async for text in socket:
-            self._heard = self._clock.monotonic()
-            self._session.receive(text, self._heard)
+            self._heard = self._clock.boottime()
+            self._session.receive(text, self._clock.monotonic())
             self._advance()
             if self._session.state is SessionState.CLOSED:
                 return

@@ -178,6 +178,22 @@ async def test_a_socket_on_which_the_service_was_silent_too_long_is_not_used_aga
     assert [socket.closed for socket in sending.transport.sockets] == [1, 0]
 
 
+@pytest.mark.feature("S2.12")
+async def test_19_after_a_sleep_of_the_machine_a_publish_is_sent_only_once_the_service_says_so(sending):
+    """A shorter sleep may leave a dead socket, too: then nobody knows what became of it."""
+    await sending.publish()
+    sending.clock.sleep(301.0)
+    assert await sending.publish_in_time() == (SENT,)
+    assert [socket.closed for socket in sending.transport.sockets] == [1, 0]
+    sending.clock.sleep(100.0)
+    sending.service.publish_script = [HANGS]
+    publishing = sending.start()
+    await sending.clock.advance(100.0)
+    with pytest.raises(RequestTimeout) as raised:
+        await publishing
+    assert raised.value.outcome == "outcome unknown"
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "retryable"),
     [
