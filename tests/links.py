@@ -30,9 +30,11 @@ class Link:
         wire=EVENTS,
         host="localhost:4000",
         capacity=CAPACITY,
+        permits=None,
+        clock=None,
     ):
         self.wire = wire
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         self.transport = transport or ScriptedTransport()
         self.credentials = credentials or FakeCredentials()
         self.inlet = RecordingInlet()
@@ -44,7 +46,7 @@ class Link:
             Shards(self.targets, Random(1), capacity),
             self.inlet,
             self.clock,
-            Permits(LocalRate(self.clock), self.clock),
+            permits or Permits(LocalRate(self.clock), self.clock),
         )
         policy = policy or Policy(backoff=Fixed(5.0), breaker=None)
         self.manager = Manager(self.connection, policy, self.clock, Random(1), "sub-1")

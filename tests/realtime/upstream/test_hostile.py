@@ -5,6 +5,9 @@ this drives what runs: manager, connection, session and subscriptions, by frames
 """
 
 import asyncio
+import json
+from base64 import urlsafe_b64decode
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
@@ -19,10 +22,21 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from realtime.appsync.auth import Token
 from realtime.upstream.credentials import TokenRefused, TokenUnavailable
+from realtime.upstream.permits import LocalRate, Permits
 from realtime.upstream.states import HAS_SESSION, State
 from realtime.upstream.transport import TransportError
-from tests.fakes import HANGS, FakeService, FakeSocket, ScriptedTransport, settle, tasks_but_mine
+from tests.fakes import (
+    HANGS,
+    FakeCredentials,
+    FakeService,
+    FakeSocket,
+    ManualClock,
+    ScriptedTransport,
+    settle,
+    tasks_but_mine,
+)
 from tests.links import Link
 from tests.wire import WIRES
 
@@ -35,15 +49,49 @@ KINDS = (
     "InternalFailure",
     "MaxSubscriptionsReachedError",
 )
+SLOW = object()
 PICK = st.integers(0, 1_000)
+
+
+class WatchedPermits(Permits):
+    """Counts the turns that are held."""
+
+    held = 0
+
+    @asynccontextmanager
+    async def turn(self):
+        async with super().turn():
+            self.held += 1
+            try:
+                yield
+            finally:
+                self.held -= 1
+
+
+class HostileCredentials(FakeCredentials):
+    """Tokens that say whose they are; one that was asked for before somebody else signed in is the former's."""
+
+    def __init__(self):
+        super().__init__()
+        self.whose = "sub-1"
+        self.may_answer = asyncio.Event()
+
+    async def get(self, *, refresh=False):
+        whose = self.whose
+        if self.script and self.script[0] is SLOW:
+            self.script.pop(0)
+            await self.may_answer.wait()
+        token = await super().get(refresh=refresh)
+        return Token(f"{token.token} of {whose}")
 
 
 class HostileSocket(FakeSocket):
     """Holds every answer of its service back until it is told what becomes of it."""
 
-    def __init__(self, service):
+    def __init__(self, transport):
         super().__init__()
-        self.service = service
+        self.transport = transport
+        self.service = transport.service
         self.calm = False
         self.pending = []
         self.asked = {}
@@ -52,6 +100,7 @@ class HostileSocket(FakeSocket):
         await super().send(text)
         frame = self.sent[-1]
         if frame["type"] == self.service.wire.subscribes:
+            self.transport.show(self.service.wire.authorization(frame)["Authorization"])
             self.asked[frame["id"]] = self.service.wire.target(frame)
         self.pending += self.service.answers(frame)
         if self.calm:
@@ -67,10 +116,39 @@ class HostileTransport(ScriptedTransport):
 
     calm = False
 
+    def __init__(self, service, credentials, permits):
+        super().__init__(service=service)
+        self.credentials = credentials
+        self.permits = permits
+        self.under_way = 0
+        self.wrongs = []
+        """What nobody may do, and somebody did: an error here would be one of the connection's."""
+
+    async def open(self, opening):
+        self.under_way += 1
+        if self.under_way > self.permits.held:
+            self.wrongs.append("5: dialled without a turn")
+        self.show(token_in(opening))
+        try:
+            return await super().open(opening)
+        finally:
+            self.under_way -= 1
+
+    def show(self, token):
+        """Take a token that is sent to the service."""
+        if not token.endswith(f" of {self.credentials.whose}"):
+            self.wrongs.append(f"11: {token!r} while it is {self.credentials.whose}'s link")
+
     def make_socket(self):
-        socket = HostileSocket(self.service)
+        socket = HostileSocket(self)
         socket.calm = self.calm
         return socket
+
+
+def token_in(opening):
+    """The token in the subprotocol of an upgrade."""
+    (text,) = [name.removeprefix("header-") for name in opening.subprotocols if name.startswith("header-")]
+    return json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))["Authorization"]
 
 
 class Machine(RuleBasedStateMachine):
@@ -98,8 +176,13 @@ class Machine(RuleBasedStateMachine):
     def begin(self, wire, up, capacity):
         """``capacity`` is how many of the four feeds the link puts on one connection."""
         self.wire = wire
-        self.transport = HostileTransport(service=FakeService(wire))
-        self.link = Link(self.transport, wire=wire, feeds=FEEDS, capacity=capacity)
+        clock, credentials = ManualClock(), HostileCredentials()
+        permits = WatchedPermits(LocalRate(clock), clock)
+        self.transport = HostileTransport(FakeService(wire), credentials, permits)
+        self.link = Link(
+            self.transport, credentials, wire=wire, feeds=FEEDS, capacity=capacity, permits=permits, clock=clock
+        )
+        self.muted = {}
         self.manager = self.link.manager
         self.snapshots = []
         self.manager.listen(self.snapshots.append)
@@ -125,7 +208,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(authority=st.sampled_from(["sub-1", "sub-1", "sub-2"]))
     def sign_in(self, authority):
-        self.call(self.manager.auth_changed, authority)
+        def signing_in():
+            self.link.credentials.whose = authority
+            self.manager.auth_changed(authority)
+
+        self.call(signing_in)
 
     @rule(feeds=st.sets(st.sampled_from(FEEDS)))
     def want(self, feeds):
@@ -178,9 +265,14 @@ class Machine(RuleBasedStateMachine):
             }[outcome]
         )
 
-    @rule(outcome=st.sampled_from([HANGS, TokenUnavailable("away"), TokenRefused("revoked")]))
+    @rule(outcome=st.sampled_from([HANGS, SLOW, SLOW, TokenUnavailable("away"), TokenRefused("revoked")]))
     def spoil_the_next_token(self, outcome):
         self.link.credentials.script.append(outcome)
+
+    @rule()
+    def let_slow_tokens_come(self):
+        self.call(self.link.credentials.may_answer.set)
+        self.link.credentials.may_answer.clear()
 
     @rule(which=PICK, code=st.sampled_from([None, 1000, 1011]))
     @precondition(lambda self: self.transport.sockets)
@@ -210,9 +302,16 @@ class Machine(RuleBasedStateMachine):
 
     @rule(gap=st.sampled_from([5.0, 400.0]), known=st.booleans())
     def sleep(self, gap, known):
+        """19: what slept through its time-out is over, and nothing that slept is believed before it is heard."""
+        before = self.manager._model
         self.link.clock.sleep(gap)
-        if known:
-            self.call(self.manager.woke, gap)
+        if not known:
+            return
+        self.call(self.manager.woke, gap)
+        if before.state in (State.SYNCING, State.OPEN) and self.link.inlet.gate.is_set():
+            gone = self.manager.snapshot.session != before.active.id
+            assert gone or self.manager.suspect, "19"
+            assert gone or gap < before.active.timeout, "19"
 
     @rule(there=st.booleans())
     def room(self, there):
@@ -242,7 +341,7 @@ class Machine(RuleBasedStateMachine):
         self.call(self.manager.start)
         self.call(self.manager.resume)
         self.call(self.manager.open_gate, "maintenance")
-        self.call(self.manager.auth_changed, "sub-1")
+        self.sign_in("sub-1")
 
     @rule(which=PICK, number=PICK, fate=st.sampled_from(["deliver", "repeat", "lose"]))
     @precondition(lambda self: any(socket.pending for socket in self.transport.sockets))
@@ -289,6 +388,16 @@ class Machine(RuleBasedStateMachine):
         assert (self.link.state, self.manager.snapshot.session) == (State.OPEN, session), "13"
         assert self.siblings_of(feed) == siblings, "13"
 
+    @rule(kind=st.sampled_from(KINDS))
+    @precondition(lambda self: self.link is not None and self.manager._model.draining)
+    def provoke_what_was_replaced(self, kind):
+        """1: what befalls a subscription of a session that is only heard out is not answered there."""
+        life = self.link.connection._lives.get(self.manager._model.draining.id)
+        for socket in [line._socket for line in life._lines.values()] if life else []:
+            for ident in socket.asked:
+                self.call(socket.arrive, self.wire.error(kind, ident))
+        self.play(self.link.clock.advance(1.0))
+
     @rule(feed=st.sampled_from(FEEDS))
     @precondition(lambda self: self.reads() and self.link.state is State.OPEN)
     def publish(self, feed):
@@ -328,6 +437,24 @@ class Machine(RuleBasedStateMachine):
         self.call(open_them)
 
     # ── What holds at rest ───────────────────────────────────────────────────────────────────────────────────
+
+    @invariant()
+    def invariant_1_only_what_speaks_for_the_link_or_is_to_is_written_to(self):
+        if self.link is None:
+            return
+        model = self.manager._model
+        may = {slot.id for slot in (model.active, model.candidate) if slot is not None}
+        lives = self.link.connection._lives
+        writable = {line._socket for life in lives.values() if life.id in may for line in life._lines.values()}
+        for socket in set(self.transport.sockets) - writable:
+            assert len(socket.sent) == self.muted.setdefault(socket, len(socket.sent)), "1"
+        assert not writable & set(self.muted), "1: what was replaced does not come back"
+        speaking = [life.id for life in lives.values() if self.link.connection.is_used(life)]
+        assert model.active is None or speaking in ([], [model.active.id]), "1"
+
+    @invariant()
+    def invariants_5_and_11_nothing_is_dialled_without_a_turn_nor_with_a_token_of_somebody_else(self):
+        assert self.link is None or self.transport.wrongs == []
 
     @invariant()
     def invariant_2_and_16_what_is_told_is_in_order(self):
@@ -387,6 +514,7 @@ class Machine(RuleBasedStateMachine):
         """7 and 14: once the world is well, time alone brings the link up, and every wanted feed with a new session."""
         self.transport.script.clear()
         self.link.credentials.script.clear()
+        self.call(self.link.credentials.may_answer.set)
         self.transport.calm = True
         self.open_gates_of_sockets()
         self.call(self.link.inlet.gate.set)

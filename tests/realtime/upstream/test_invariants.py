@@ -4,6 +4,7 @@ Random sequences go in: commands, what a live session tells, what dead and inven
 invented timer firings. One model, one clock that only moves on, many policies.
 """
 
+from math import ceil
 from random import Random
 
 import pytest
@@ -375,11 +376,15 @@ class Machine(RuleBasedStateMachine):
         """Let time pass up to the next deadline; at the deadline itself the timer fires."""
         timer = min(self.model.timers, key=lambda t: (t.deadline, t.token))
         if share < 1.0:
-            self.now += max(0.0, timer.deadline - self.now) * share
+            self.come_to(self.now + max(0.0, timer.deadline - self.now) * share)
             return
-        self.now = max(self.now, timer.deadline)
+        self.come_to(timer.deadline)
         self.post(timer.kind.value, timer.session or None, token=timer.token, heard=self.now if heard else None)
         assert timer not in self.model.timers, "a timer fires once"
+
+    def come_to(self, time):
+        """Move on to the first tick of the clock that is not before this time."""
+        self.now = max(self.now, ceil(time / TICK) * TICK)
 
     @rule()
     @precondition(lambda self: self.model.state is State.OPEN)
@@ -390,7 +395,7 @@ class Machine(RuleBasedStateMachine):
         until = self._timer(TimerKind.STABLE).deadline
         while due := [timer for timer in self.model.timers if timer.deadline <= until]:
             timer = min(due, key=lambda timer: timer.deadline)
-            self.now = max(self.now, timer.deadline)
+            self.come_to(timer.deadline)
             self.post(timer.kind.value, timer.session or None, token=timer.token, heard=self.now)
 
     # ── What holds in between ────────────────────────────────────────────────────────────────────────────────
@@ -452,6 +457,7 @@ class Machine(RuleBasedStateMachine):
         self._progress()
         self._stop()
         self._again_without_noise()
+        self._again_with_noise()
         self._again_later()
 
     def _progress(self):
@@ -463,7 +469,7 @@ class Machine(RuleBasedStateMachine):
             if len(self.dialled) > dials or self.model.state is State.FAILED:
                 return
             timer = min(self.model.timers, key=lambda t: (t.deadline, t.token))
-            self.now = max(self.now, timer.deadline)
+            self.come_to(timer.deadline)
             self.post(timer.kind.value, timer.session or None, token=timer.token)
         raise AssertionError("7: stuck")
 
@@ -489,23 +495,51 @@ class Machine(RuleBasedStateMachine):
                 model, again = step(model, event, now, rng, self.policy)
                 assert again == effects, "22"
 
-    def _again_later(self):
-        """22: the same events a while later have the same effects.
+    def _again_with_noise(self):
+        """22: what comes twice, of a session that never was, or of a gate that is as it is told, changes nothing."""
+        true, model, rng, chance = Model(authority="sub-1"), Model(authority="sub-1"), Random(self.seed), Random(1)
+        true_rng = Random(self.seed)
+        for event, now, effects in self.trace:
+            twin = as_in(model, true, event)
+            true, _ = step(true, event, now, true_rng, self.policy)
+            model, again = step(model, twin, now, rng, self.policy)
+            assert again == effects, "22"
+            for noise in (twin, *noises(model, chance)):
+                if noise.trigger not in COUNTS_EACH_TIME:
+                    model, nothing = step(model, noise, now, rng, self.policy)
+                    assert nothing == (), ("22", noise)
 
-        Heartbeats compare times, which would round; so does a failure that is just as old as the breaker looks back.
-        """
-        if {event.trigger for event, _, _ in self.trace} & {T.HEARTBEAT, T.WOKE}:
-            return
+    def _again_later(self):
+        """22: the same events a while later have the same effects; ticks and the shift add up without rounding."""
         model, rng = Model(authority="sub-1"), Random(self.seed)
         for event, now, effects in self.trace:
-            window = self.policy.breaker.window if self.policy.breaker else 0.0
-            if any(abs(now + SHIFT - at - window) < 1e-6 for at in model.failures):
-                return
-            model, again = step(model, event, now + SHIFT, rng, self.policy)
+            later = event if event.heard is None else replace(event, heard=event.heard + SHIFT)
+            model, again = step(model, later, now + SHIFT, rng, self.policy)
             assert [without_times(effect) for effect in again] == [without_times(effect) for effect in effects], "22"
 
 
-SHIFT = 86_400.0
+TICK = 2.0**-10
+SHIFT = 2.0**17
+
+COUNTS_EACH_TIME = (T.CONNECT_NOW, T.WOKE)
+"""Of these each is one more: another wish to begin anew, another sleep."""
+
+
+def as_in(model, true, event):
+    """Return the event as it is where timers have other tokens: the firing of the same timer."""
+    fired = next((timer for timer in true.timers if timer.token == event.token), None)
+    if fired is None:
+        return event
+    twin = next(t for t in model.timers if (t.kind, t.session) == (fired.kind, fired.session))
+    return replace(event, token=twin.token)
+
+
+def noises(model, chance):
+    """Return events that tell nothing new."""
+    yield Event(chance.choice(list(Trigger)), 1_000 + chance.randrange(9), token=chance.choice([None, 10_000]))
+    yield Event(T.GATE_GAINED, name="open all the time")
+    for gate, reason in model.shut.items():
+        yield Event(T.GATE_LOST, name=gate, text=chance.choice(["", reason]), keep=model.state is State.OPEN)
 
 
 def means_nothing(model, event, now, policy):
