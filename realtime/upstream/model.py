@@ -113,6 +113,8 @@ class Model(msgspec.Struct, frozen=True):
     so, and ``grace`` that it is kept until the grace timer fires. ``authority`` is who the credentials belong to.
     ``forced_refresh`` is set from the first refusal of the credentials until a connection holds: what is refused after
     it has its time. ``refresh_due`` is set until the new token that a refusal asked for has been had.
+    ``failing_since`` is when the first of the failed tries failed that ``attempt`` counts; ``causes`` are what they
+    failed of, with how often each, if the policy ever gives up.
     ``failure`` is the class of ``last_error``, ``failures`` the times of those that the breaker counts, ``trips`` how
     often it opened since it was last closed; ``offline`` is what the machine thinks of its network.
     """
@@ -129,6 +131,8 @@ class Model(msgspec.Struct, frozen=True):
     reason: str = ""
     since: float = 0.0
     attempt: int = 0
+    failing_since: float = 0.0
+    causes: tuple[tuple[str, int], ...] = ()
     next_try_at: float | None = None
     health: Health = Health.HEALTHY
     breaker: Breaker = Breaker.CLOSED

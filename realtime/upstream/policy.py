@@ -153,15 +153,17 @@ class Policy:
 
     ``stable_after`` is the gate: only a connection that stayed open this long resets the count of attempts, or a
     server that accepts and drops would be dialled without pause. ``suspect_after`` and the service's own time-out
-    judge by any frame. ``max_attempts`` none means for ever, ``breaker`` none that nothing but the back-off holds
-    tries back, ``lifetime`` none that the service sets no end. ``turn_timeout`` bounds the wait for a token and for
-    the turn to dial, ``connect_timeout`` what comes after it. ``drain`` is how long a connection that was replaced is
-    heard out; it has to be longer than a new subscription takes to be really live. While the machine has no network
-    a try is made every ``offline_every`` seconds all the same: a wrong hint must not stop a link for ever.
+    judge by any frame. ``max_attempts`` is how many failed tries are followed by another, ``max_elapsed`` for how long;
+    none means for ever, ``breaker`` none that nothing but the back-off holds tries back, ``lifetime`` none that the
+    service sets no end. ``turn_timeout`` bounds the wait for a token and for the turn to dial, ``connect_timeout`` what
+    comes after it. ``drain`` is how long a connection that was replaced is heard out; it has to be longer than a new
+    subscription takes to be really live. While the machine has no network a try is made every ``offline_every``
+    seconds all the same: a wrong hint must not stop a link for ever.
     """
 
     backoff: Backoff = field(default_factory=FullJitter)
     max_attempts: int | None = None
+    max_elapsed: float | None = None
     breaker: Breaker | None = field(default_factory=Breaker)
     lifetime: Lifetime | None = field(default_factory=Lifetime)
     classify: Classify = appsync

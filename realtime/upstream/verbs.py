@@ -32,6 +32,9 @@ from realtime.upstream.states import State
 AUTH_GATE = "auth"
 """The gate that is shut while there are no credentials, or while those there are were refused."""
 
+MOST_CAUSES, MOST_LETTERS, MOST_REASON = 8, 60, 130
+"""Causes that are kept of a series of failed tries, letters of each, and of all that are listed together."""
+
 ACCEPTED = (State.SYNCING, State.OPEN)
 
 
@@ -134,11 +137,10 @@ def drop(s: Step, cause: Cause, failure: Failure = Failure.TRANSIENT) -> None:
     """
     note_end(s, cause, failure)
     _count_failure(s)
-    s.set(attempt=s.model.attempt + 1)
-    limit = s.policy.max_attempts
-    if limit is not None and s.model.attempt > limit:
+    _count_attempt(s, cause)
+    if limit := _exhausted(s):
         s.set(failure=Failure.EXHAUSTED)
-        rest(s, State.FAILED, f"gave up after {limit} attempts: {why(cause)}")
+        rest(s, State.FAILED, f"gave up after {limit}: {_all_causes(s.model)}")
     elif s.model.shut:
         rest(s, State.WAITING, missing(s.model))
     elif s.model.breaker is Breaker.OPEN:
@@ -150,6 +152,34 @@ def drop(s: Step, cause: Cause, failure: Failure = Failure.TRANSIENT) -> None:
         s.close_all()
         s.enter(State.BACKOFF, why(cause) + (" (this machine has no network)" if s.model.offline else ""))
         _wait_until(s, TimerKind.BACKOFF, s.now + _delay(s, cause))
+
+
+def _count_attempt(s: Step, cause: Cause) -> None:
+    """Count a failed try; what it failed of is kept only if that is to be told at the end."""
+    if s.model.attempt == 0:
+        s.set(failing_since=s.now, causes=())
+    s.set(attempt=s.model.attempt + 1)
+    if (s.policy.max_attempts, s.policy.max_elapsed) != (None, None):
+        known = dict(s.model.causes)
+        text = why(cause)[:MOST_LETTERS]
+        times = known.pop(text, 0) + 1
+        s.set(causes=(*known.items(), (text, times))[-MOST_CAUSES:])
+
+
+def _exhausted(s: Step) -> str:
+    """Say which of the policy's limits the tries have come to, or nothing."""
+    most, longest = s.policy.max_attempts, s.policy.max_elapsed
+    if most is not None and s.model.attempt > most:
+        return f"{most} attempts"
+    if longest is not None and s.now - s.model.failing_since >= longest:
+        return f"{longest:g} s"
+    return ""
+
+
+def _all_causes(model: Model) -> str:
+    """List the causes, the last one at the end, in as many letters as a reason may have."""
+    each = MOST_LETTERS if len(model.causes) < 3 else MOST_REASON // len(model.causes)
+    return "; ".join(f"{times}x {text[:each]}" if times > 1 else text[:each] for text, times in model.causes)
 
 
 def _delay(s: Step, cause: Cause) -> float:

@@ -139,6 +139,6 @@ async def test_b17_a_policy_with_a_limit_gives_up_and_every_cause_was_told(made,
         await link.comes_to(State.BACKOFF)
         await link.wait_for_its_turn()
     await link.comes_to(State.FAILED)
-    assert link.reason == "gave up after 5 attempts: HTTP 503: reason 5"
+    assert link.reason == "gave up after 5 attempts: " + "; ".join(f"HTTP 503: reason {n}" for n in range(6))
     assert list(dict.fromkeys(causes)) == [f"reason {number}" for number in range(6)]
     assert len(server.peers) == 6

@@ -32,6 +32,7 @@ T = Trigger
 POLICIES = [
     *PRESETS.values(),
     Policy(max_attempts=2),
+    Policy(max_elapsed=20.0),
     Policy(backoff=FullJitter(factor=10.0), stable_after=3.0),
     Policy(lifetime=Lifetime(100.0), breaker=BreakerPolicy(failures=2)),
 ]

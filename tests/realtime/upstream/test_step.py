@@ -167,8 +167,46 @@ def test_a_link_gives_up_after_its_attempts_and_says_why():
         stepping.fire(T.BACKOFF_FIRED)
     stepping(T.DROPPED, cause=Cause("connect failed", "refused"))
     assert stepping.state is State.FAILED
-    assert stepping.model.reason == "gave up after 2 attempts: connect failed: refused"
+    assert stepping.model.reason == "gave up after 2 attempts: 3x connect failed: refused"
     assert stepping.model.timers == ()
+
+
+def failing(policy, *texts, every=5.0):
+    """Return a link whose tries failed of these, one after the other."""
+    stepping = Stepping.into(State.CONNECTING, policy)
+    for text in texts:
+        stepping(T.DROPPED, cause=Cause("HTTP", text))
+        if stepping.state is State.BACKOFF:
+            stepping.now += every
+            stepping(T.BACKOFF_FIRED)
+    return stepping
+
+
+@pytest.mark.feature("S3.2")
+def test_b17_a_link_gives_up_at_its_deadline_counted_from_the_first_failure():
+    policy = Policy(backoff=Fixed(5.0), breaker=None, max_elapsed=12.0)
+    assert failing(policy, "a", "b", "a").state is State.CONNECTING
+    assert failing(policy, "a", "b", "a", "c").model.reason == "gave up after 12 s: HTTP: b; 2x HTTP: a; HTTP: c"
+
+
+def test_b17_a_deadline_is_counted_anew_after_a_connection_that_held():
+    stepping = failing(Policy(backoff=Fixed(5.0), breaker=None, max_elapsed=12.0), "a", "b", "a")
+    for trigger in (T.TRANSPORT_UP, T.ACCEPTED, T.SYNCED):
+        stepping(trigger)
+    stepping.fire(T.STABLE)
+    stepping(T.DROPPED, cause=Cause("HTTP", "c"))
+    assert (stepping.state, stepping.model.causes) == (State.BACKOFF, (("HTTP: c", 1),))
+
+
+def test_b17_the_causes_fit_into_a_reason_however_many_and_long_they_are():
+    texts = [f"{number} " + "x" * 300 for number in range(30)]
+    reason = failing(Policy(backoff=Fixed(5.0), breaker=None, max_attempts=29), *texts).model.reason
+    assert [f"HTTP: {number} x" in reason for number in range(30)] == [False] * 22 + [True] * 8
+    assert len(reason) <= 200
+
+
+def test_a_policy_that_never_gives_up_keeps_no_causes():
+    assert failing(Policy(breaker=None), "a", "b").model.causes == ()
 
 
 def test_a_link_that_gave_up_stays_so_for_the_same_authority_and_begins_anew_for_another():
