@@ -76,6 +76,10 @@ class Environment:
         """A number that has no default here, because something else (a preset) has one."""
         return self._read(name, None, lambda raw: _within(_number(float, raw), minimum, LARGEST))
 
+    def optional_integer(self, name: str, *, minimum: int = 0) -> int | None:
+        """As `optional_number`, and whole."""
+        return self._read(name, None, lambda raw: _within(_number(int, raw), minimum, LARGEST))
+
     def words(self, name: str, default: Iterable[str] = ()) -> list[str]:
         """A list separated by commas."""
         return self._read(name, list(default), _words)

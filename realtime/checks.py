@@ -19,7 +19,8 @@ from django.core.checks import CheckMessage, Error, Warning
 
 from realtime import config
 from realtime.appsync.channels import parse_channel
-from realtime.appsync.exceptions import ChannelError
+from realtime.appsync.exceptions import BadEndpoint, ChannelError
+from realtime.upstream import endpoints
 
 Apps = Sequence[AppConfig] | None
 
@@ -129,6 +130,11 @@ def _upstream_problems(upstream: config.UpstreamConfig) -> Iterator[CheckMessage
             hint="Put {userId} where the user's subject belongs, and set SNAPSHOT_TOKEN to what the backend takes.",
             id="realtime.E010",
         )
+    try:
+        endpoints.policy(upstream)
+    except BadEndpoint as error:
+        text, _, hint = str(error).partition(": ")
+        yield Error(f"{text}.", hint=f"{hint[0].upper()}{hint[1:]}.", id="realtime.E014")
     if upstream.links == "service":
         yield from _service_link_problems(upstream)
     if upstream.ca_file is not None and not _holds_certificates(upstream.ca_file):

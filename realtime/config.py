@@ -29,6 +29,28 @@ class Secret(str):
 
 
 @dataclass(frozen=True, slots=True)
+class ReconnectConfig:
+    """A preset by name, and what is set instead of its own numbers; none leaves them. Times are in seconds.
+
+    0 ``attempts`` or ``elapsed`` is no limit, 0 ``breaker_failures`` no breaker.
+    """
+
+    preset: str
+    base: float | None = None
+    factor: float | None = None
+    cap: float | None = None
+    attempts: int | None = None
+    elapsed: float | None = None
+    breaker_failures: int | None = None
+    breaker_cool: float | None = None
+    connect: float | None = None
+    handshake: float | None = None
+    sync: float | None = None
+    ping: float | None = None
+    stable_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamConfig:
     """How to reach AppSync. Empty addresses are not configured; times are in seconds.
 
@@ -51,10 +73,9 @@ class UpstreamConfig:
     allow_plaintext: bool
     snapshot_url: str
     snapshot_token: Secret
-    reconnect: str
+    reconnect: ReconnectConfig
     grace: float
     settle: float
-    stable_after: float | None
     lifetime: float
 
     @property
@@ -167,11 +188,28 @@ def _upstream() -> UpstreamConfig:
         allow_plaintext=settings.APPSYNC_ALLOW_PLAINTEXT,
         snapshot_url=settings.SNAPSHOT_URL,
         snapshot_token=Secret(settings.SNAPSHOT_TOKEN),
-        reconnect=settings.UPSTREAM_RECONNECT,
+        reconnect=_reconnect(),
         grace=settings.UPSTREAM_GRACE_SECONDS,
         settle=settings.UPSTREAM_SETTLE_SECONDS,
-        stable_after=settings.UPSTREAM_STABLE_SECONDS,
         lifetime=settings.UPSTREAM_LIFETIME_SECONDS,
+    )
+
+
+def _reconnect() -> ReconnectConfig:
+    return ReconnectConfig(
+        preset=settings.UPSTREAM_RECONNECT,
+        base=settings.UPSTREAM_RECONNECT_BASE_SECONDS,
+        factor=settings.UPSTREAM_RECONNECT_FACTOR,
+        cap=settings.UPSTREAM_RECONNECT_CAP_SECONDS,
+        attempts=settings.UPSTREAM_RECONNECT_ATTEMPTS,
+        elapsed=settings.UPSTREAM_RECONNECT_ELAPSED_SECONDS,
+        breaker_failures=settings.UPSTREAM_BREAKER_FAILURES,
+        breaker_cool=settings.UPSTREAM_BREAKER_COOL_SECONDS,
+        connect=settings.UPSTREAM_CONNECT_SECONDS,
+        handshake=settings.UPSTREAM_HANDSHAKE_SECONDS,
+        sync=settings.UPSTREAM_SYNC_SECONDS,
+        ping=settings.UPSTREAM_PING_SECONDS,
+        stable_after=settings.UPSTREAM_STABLE_SECONDS,
     )
 
 

@@ -39,7 +39,7 @@ from realtime.upstream import endpoints
 from realtime.upstream.clock import SystemClock
 from realtime.upstream.machine import NOTHING, Machine, Routes, default_routes
 from realtime.upstream.permits import Permits, SharedRate
-from realtime.upstream.policy import Lifetime, Policy, preset
+from realtime.upstream.policy import Policy
 from realtime.upstream.states import State
 from realtime.upstream.transport import Transport, WebSocketTransport, tls_context
 from realtime.wanted import Wanted
@@ -194,13 +194,15 @@ class Worker:
     def _make_parts(self) -> Parts:
         upstream = self._upstream
         endpoint = endpoints.configured(upstream)
-        transport = WebSocketTransport(tls_context(str(upstream.ca_file) if upstream.ca_file else None))
+        policy = endpoints.policy(upstream)
+        tls = tls_context(str(upstream.ca_file) if upstream.ca_file else None)
+        transport = WebSocketTransport(tls, policy.ping_every)
         permits = Permits(SharedRate(self._redis, endpoint.host, self._clock), self._clock)
         return Parts(
             worker=self.name,
             endpoint=endpoint,
             transport=transport,
-            policy=self._policy(),
+            policy=policy,
             bridge=self.bridge,
             recorder=self._recorder,
             organizations=self._organizations,
@@ -210,10 +212,10 @@ class Worker:
             rng=Random(),
             root=upstream.channel_root,
             settle=upstream.settle,
-            service=self._service_link(endpoint, transport, permits) if upstream.shares_a_connection else None,
+            service=self._service_link(endpoint, transport, policy, permits) if upstream.shares_a_connection else None,
         )
 
-    def _service_link(self, endpoint: Endpoint, transport: Transport, permits: Permits) -> ServiceLink:
+    def _service_link(self, endpoint: Endpoint, transport: Transport, policy: Policy, permits: Permits) -> ServiceLink:
         credentials = endpoints.shared_credentials(self._upstream)
         if credentials is None:
             raise BadEndpoint(f"UPSTREAM_LINKS=service needs credentials of its own, not {self._upstream.auth} tokens")
@@ -222,7 +224,7 @@ class Worker:
             endpoint,
             credentials,
             transport,
-            self._policy(),
+            policy,
             permits,
             self._clock,
             Random(),
@@ -231,14 +233,6 @@ class Worker:
             self._database,
             self._recorder,
         )
-
-    def _policy(self) -> Policy:
-        """Return the preset as the settings change it; what was replaced is heard until its successor is live."""
-        upstream = self._upstream
-        policy = preset(upstream.reconnect, lifetime=Lifetime(upstream.lifetime) if upstream.lifetime else None)
-        if upstream.stable_after is not None:
-            policy = replace(policy, stable_after=upstream.stable_after)
-        return replace(policy, drain=max(policy.drain, 2 * upstream.settle))
 
     async def _organizations(self, user_id: int) -> list[str]:
         """As Recorder.organizations, however long the database is away: a repair that ended for it would not return."""

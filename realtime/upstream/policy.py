@@ -16,6 +16,12 @@ BACKOFF_FLOOR = 0.1
 """No retry comes sooner than this, whatever a jitter draws."""
 
 
+PING_EVERY = 20.0
+"""Seconds between WebSocket pings, and for which one may stay unanswered while nothing else comes.
+
+They find a half-open connection long before the service's 300 s do.
+"""
+
 MOST_RETRY_AFTER = 300.0
 """Seconds that a server may ask us to stay away at most: a nonsensical hint must not end a link for a day."""
 
@@ -41,8 +47,8 @@ class FullJitter:
 
     def bounds(self, attempt: int) -> tuple[float, float]:
         # The exponent is bounded, or a month of failures would overflow.
-        upper = self.first if attempt <= 1 else min(self.cap, self.base * self.factor ** min(attempt - 1, 64))
-        return BACKOFF_FLOOR, max(upper, BACKOFF_FLOOR)
+        upper = self.first if attempt <= 1 else self.base * self.factor ** min(attempt - 1, 64)
+        return BACKOFF_FLOOR, max(min(upper, self.cap), BACKOFF_FLOOR)
 
     def delay(self, attempt: int, rng: Random) -> float:
         lower, upper = self.bounds(attempt)
@@ -153,12 +159,13 @@ class Policy:
 
     ``stable_after`` is the gate: only a connection that stayed open this long resets the count of attempts, or a
     server that accepts and drops would be dialled without pause. ``suspect_after`` and the service's own time-out
-    judge by any frame. ``max_attempts`` is how many failed tries are followed by another, ``max_elapsed`` for how long;
-    none means for ever, ``breaker`` none that nothing but the back-off holds tries back, ``lifetime`` none that the
-    service sets no end. ``turn_timeout`` bounds the wait for a token and for the turn to dial, ``connect_timeout`` what
-    comes after it. ``drain`` is how long a connection that was replaced is heard out; it has to be longer than a new
-    subscription takes to be really live. While the machine has no network a try is made every ``offline_every``
-    seconds all the same: a wrong hint must not stop a link for ever.
+    judge by any frame; ``ping_every`` is the socket's own (see ``PING_EVERY``). ``max_attempts`` is how many failed
+    tries are followed by another, ``max_elapsed`` for how long; none means for ever, ``breaker`` none that nothing but
+    the back-off holds tries back, ``lifetime`` none that the service sets no end. ``turn_timeout`` bounds the wait for
+    a token and for the turn to dial, ``connect_timeout`` what comes after it. ``drain`` is how long a connection that
+    was replaced is heard out; it has to be longer than a new subscription takes to be really live. While the machine
+    has no network a try is made every ``offline_every`` seconds all the same: a wrong hint must not stop a link for
+    ever.
     """
 
     backoff: Backoff = field(default_factory=FullJitter)
@@ -173,6 +180,7 @@ class Policy:
     auth_timeout: float = 10.0
     sync_timeout: float = 15.0
     suspect_after: float = 65.0
+    ping_every: float = PING_EVERY
     drain: float = 5.0
     offline_every: float = 60.0
     resume_spread: float = 1.0

@@ -16,16 +16,10 @@ from websockets.typing import Subprotocol
 
 from realtime.appsync.session import Opening
 from realtime.upstream.failures import BROKEN_FRAME
-from realtime.upstream.policy import retry_after
+from realtime.upstream.policy import PING_EVERY, retry_after
 
 MAX_FRAME = 4 * 1024 * 1024
 """Bytes in one frame: an event may have 240 kB, and JSON in JSON can multiply its quotes and backslashes."""
-
-PING_EVERY = 20.0
-"""Seconds between WebSocket pings, and for which one may stay unanswered while nothing else comes.
-
-They find a half-open connection long before the service's 300 s do.
-"""
 
 CLOSE_TIMEOUT = 3.0
 
@@ -71,10 +65,14 @@ class Transport(Protocol):
 
 
 class WebSocketTransport:
-    """Connections by the websockets library. ``tls`` is none for ``ws://``, and may hold a pinned CA."""
+    """Connections by the websockets library. ``tls`` is none for ``ws://``, and may hold a pinned CA.
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    Each is pinged every ``ping_every`` seconds.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None, ping_every: float = PING_EVERY) -> None:
         self._tls = tls
+        self._ping_every = ping_every
 
     async def open(self, opening: Opening) -> Socket:
         try:
@@ -103,7 +101,7 @@ class WebSocketTransport:
         connection.request = None  # it would hold the credentials for as long as the connection lasts
         if connection.response is not None:
             connection.response.headers = NO_HEADERS  # they are two kilobytes a link
-        return _WebSocket(connection)
+        return _WebSocket(connection, self._ping_every)
 
 
 class _Connect(connect):
@@ -119,8 +117,9 @@ class _WebSocket:
     While nobody reads, the pong waits behind the frames that were not read yet.
     """
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, ping_every: float) -> None:
         self._connection = connection
+        self._ping_every = ping_every
         self._waiting_since: float | None = None
         self._unanswered = False
         self._ping_later()
@@ -141,7 +140,7 @@ class _WebSocket:
                 yield message if isinstance(message, str) else message.decode(errors="replace")
         except ConnectionClosed as error:
             if self._unanswered:
-                raise TransportError("ping timeout", f"no pong within {PING_EVERY:g} s") from None
+                raise TransportError("ping timeout", f"no pong within {self._ping_every:g} s") from None
             raise _ended(error) from None
 
     async def close(self) -> None:
@@ -152,7 +151,7 @@ class _WebSocket:
 
     def _ping_later(self) -> None:
         self._pinging: asyncio.Task[None] | None = None
-        self._next_ping = asyncio.get_running_loop().call_later(PING_EVERY, self._begin_to_ping)
+        self._next_ping = asyncio.get_running_loop().call_later(self._ping_every, self._begin_to_ping)
 
     def _begin_to_ping(self) -> None:
         self._pinging = asyncio.create_task(self._ping(), name="upstream ping")
@@ -161,7 +160,7 @@ class _WebSocket:
         """Ping once; cut the connection when the pong and everything else stays away for as long as it may."""
         with suppress(ConnectionClosed):
             pong = asyncio.ensure_future(await self._connection.ping())
-            while not (await asyncio.wait([pong], timeout=PING_EVERY))[0]:
+            while not (await asyncio.wait([pong], timeout=self._ping_every))[0]:
                 if self._has_waited():
                     self._unanswered = True
                     self._connection.transport.abort()
@@ -172,7 +171,7 @@ class _WebSocket:
     def _has_waited(self) -> bool:
         """Tell whether a reader has been waiting for a frame all the time that a pong may take."""
         since = self._waiting_since
-        return since is not None and asyncio.get_running_loop().time() - since >= PING_EVERY
+        return since is not None and asyncio.get_running_loop().time() - since >= self._ping_every
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:

@@ -46,6 +46,12 @@ def test_an_empty_value_counts_as_not_set():
     assert value(lambda env: env.integer("PORT", 8000), PORT="") == 8000
 
 
+@pytest.mark.parametrize(("given", "meant"), [({}, None), ({"TRIES": "5"}, 5), ({"TRIES": ""}, None)])
+def test_a_whole_number_may_have_no_default(given, meant):
+    assert value(lambda env: env.optional_integer("TRIES"), **given) == meant
+    assert 'TRIES="2.5"' in problem(lambda env: env.optional_integer("TRIES"), TRIES="2.5")
+
+
 @pytest.mark.parametrize("word", ["eight", "8.5", "-1", "1" + "0" * 30])
 def test_a_bad_integer_is_refused_by_name(word):
     assert f'PORT="{word}"' in problem(lambda env: env.integer("PORT", 8000), PORT=word)

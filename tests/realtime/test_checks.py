@@ -38,6 +38,19 @@ def test_tokens_do_not_travel_in_the_open(settings, name):
     assert ids(checks.check_upstream) == ["realtime.E003"]
 
 
+@pytest.mark.feature("S3.3")
+@pytest.mark.parametrize(
+    ("preset", "setting"),
+    [("fixed-10s", "UPSTREAM_RECONNECT_FACTOR"), ("exponential-5", "UPSTREAM_BREAKER_COOL_SECONDS")],
+)
+def test_a_number_that_the_preset_does_not_have_is_refused_by_name(settings, preset, setting):
+    settings.UPSTREAM_RECONNECT = preset
+    setattr(settings, setting, 3.0)
+    assert ids(checks.check_upstream) == ["realtime.E014"]
+    (message,) = checks.check_upstream(None)
+    assert setting in message.msg + message.hint
+
+
 def test_unless_someone_says_so(settings):
     settings.SNAPSHOT_URL = "http://backend.example/"
     settings.APPSYNC_ALLOW_PLAINTEXT = True

@@ -29,6 +29,10 @@ class ScriptedServer:
         self.peers = []
         self._transport = WebSocketTransport()
 
+    def ping_every(self, seconds):
+        """Have the links that connect from now on ping it so often."""
+        self._transport = WebSocketTransport(ping_every=seconds)
+
     async def start(self):
         self._server = await asyncio.get_running_loop().create_server(self._meet, "127.0.0.1", 0)
         self.host = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"

@@ -23,7 +23,7 @@ from realtime.upstream.connection import Connection
 from realtime.upstream.manager import Manager
 from realtime.upstream.model import Snapshot
 from realtime.upstream.permits import LocalRate, Permits
-from realtime.upstream.policy import PRESETS, preset
+from realtime.upstream.policy import PRESETS
 from realtime.upstream.shards import Shards
 from realtime.upstream.states import State
 from realtime.upstream.subscriptions import Subscription
@@ -110,17 +110,17 @@ class Listener:
         self._was_open = False
         self.refused = ""
         clock, rng = SystemClock(), Random()
+        policy = endpoint_options.policy(options["reconnect"])
         self._connection = Connection(
             endpoint_options.endpoint(options),
             endpoint_options.credentials(options),
-            WebSocketTransport(tls_context(str(config.load().upstream.ca_file or ""))),
+            WebSocketTransport(tls_context(str(config.load().upstream.ca_file or "")), policy.ping_every),
             Shards(wanted, rng),
             self,
             clock,
             Permits(LocalRate(clock), clock),
             options["carrier"],
         )
-        policy = preset(options["reconnect"] or config.load().upstream.reconnect)
         self._manager = Manager(self._connection, policy, clock, rng, "listen")
         self._manager.listen(self._changed)
 

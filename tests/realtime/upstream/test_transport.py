@@ -256,7 +256,6 @@ async def test_a_binary_frame_is_read_as_text():
 
 @pytest.mark.feature("S3.3")
 async def test_b45_a_peer_that_answers_no_ping_is_found_out(monkeypatch):
-    monkeypatch.setattr(module, "PING_EVERY", 0.05)
     monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.05)
     silent = asyncio.Event()
 
@@ -266,7 +265,7 @@ async def test_b45_a_peer_that_answers_no_ping_is_found_out(monkeypatch):
         connection.transport.abort()
 
     async with websocket_server(freeze) as port:
-        socket = await WebSocketTransport().open(opening(port))
+        socket = await WebSocketTransport(ping_every=0.05).open(opening(port))
         async with asyncio.timeout(5):
             _, error = await end_of(socket)
         silent.set()
@@ -275,11 +274,10 @@ async def test_b45_a_peer_that_answers_no_ping_is_found_out(monkeypatch):
 
 
 async def test_a_peer_that_answers_is_pinged_again_and_again(monkeypatch):
-    monkeypatch.setattr(module, "PING_EVERY", 0.01)
     pinged = asyncio.Queue()
 
     async with websocket_server(idle) as port:
-        socket = await WebSocketTransport().open(opening(port))
+        socket = await WebSocketTransport(ping_every=0.01).open(opening(port))
         ping = socket._connection.ping
 
         async def noted():
