@@ -140,6 +140,7 @@ class Bridge:
     async def room(self) -> None:
         """Wait while too much waits to be recorded."""
         if not self._has_room.is_set():
+            metrics.HELD_UP.inc()
             await self._has_room.wait()
 
     def recorded_through(self) -> int:

@@ -229,7 +229,7 @@ class Keeper:
             since=self._wall_us(snapshot.since) if news else None,
             attempt=snapshot.attempt,
             next_try_at=None if snapshot.next_try_at is None else self._wall_us(snapshot.next_try_at),
-            last_error=f"{error.kind}: {error.text}"[:300] if error else "",
+            last_error=troubles.described(error)[:300] if error else "",
             connects=snapshot.connects,
             drops=snapshot.drops,
             rotations=snapshot.rotations,
@@ -237,6 +237,7 @@ class Keeper:
             health=snapshot.health.value,
             breaker=snapshot.breaker.value,
             protocol=self._parts.endpoint.dialect,
+            silences=snapshot.silences,
             error_kind=trouble.kind.value if trouble else "",
             error_class=trouble.failure.value if trouble else "",
         )

@@ -33,6 +33,7 @@ class LinkValues(NamedTuple):
     health: str = "healthy"
     breaker: str = "closed"
     protocol: str = "events"
+    silences: int = 0
     error_kind: str = ""
     error_class: str = ""
 
@@ -65,6 +66,7 @@ STATE: dict[str, Kind] = {
     "health": "text",
     "breaker": "text",
     "protocol": "text",
+    "silences": "bigint",
     "error_kind": "text",
     "error_class": "text",
 }

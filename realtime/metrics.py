@@ -17,6 +17,9 @@ BUCKETS = Gauge("fleetlight_buckets", "Buckets of links that this worker owns, o
 SERVICE_EVENTS = Counter(
     "fleetlight_service_link_events_total", "Events that the service link heard, by what became of them.", ["outcome"]
 )
+HELD_UP = Counter(
+    "fleetlight_upstream_held_up_total", "Times that a socket was not read, as too much waited to be recorded."
+)
 CONNECTS = Counter("fleetlight_upstream_connects_total", "Attempts to connect by outcome.", ["outcome"])
 
 # ── Bridge, record and feed ───────────────────────────────────────────────────────────────────────────────

@@ -152,6 +152,7 @@ class Link(models.Model):
     rotates_at = models.BigIntegerField(null=True, blank=True, help_text="when this one will be replaced")
     health = models.CharField(max_length=16, default="healthy", help_text="suspect: silent for longer than it should")
     breaker = models.CharField(max_length=16, default="closed", help_text="open: tries are paused as they keep failing")
+    silences = models.BigIntegerField(default=0, help_text="keep-alives that did not come in time")
     received = models.BigIntegerField(default=0)
     proven_at = models.BigIntegerField(default=0, help_text="up to when everything that arrived is recorded")
     noted_at = models.BigIntegerField(default=0, help_text="version of the public state: rises with each note of it")

@@ -241,7 +241,9 @@ class ServiceLink:
             self._doubt_payload("", text)
 
     async def room(self) -> None:
-        await self._has_room.wait()
+        if not self._has_room.is_set():
+            metrics.HELD_UP.inc()
+            await self._has_room.wait()
         await self._bridge.room()
 
     def _count_of_no_feed(self, event_type: str) -> None:
@@ -311,6 +313,7 @@ class ServiceLink:
             "connects": snapshot.connects,
             "drops": snapshot.drops,
             "rotations": snapshot.rotations,
+            "silences": snapshot.silences,
             "channel": self.pattern,
             "links": sum(connection.is_open for connection in self._connections.values()),
             **self._counts,

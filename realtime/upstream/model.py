@@ -155,6 +155,7 @@ class Model(msgspec.Struct, frozen=True):
     connects: int = 0
     drops: int = 0
     rotations: int = 0
+    silences: int = 0
     stale: int = 0
 
 
@@ -163,6 +164,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     ``since``, ``next_try_at`` and ``rotates_at`` are monotonic seconds of the manager's clock. ``candidate`` is the
     session that is to replace the present one, with how far it is; ``rotated_for`` is why the last one was replaced.
+    ``silences`` counts how often the service kept quiet for longer than it should.
     """
 
     revision: int
@@ -184,6 +186,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     connects: int
     drops: int
     rotations: int
+    silences: int
 
 
 # ── What happens ─────────────────────────────────────────────────────────────────────────────────────────────

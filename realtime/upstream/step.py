@@ -96,6 +96,7 @@ def snapshot(model: Model) -> Snapshot:
         connects=model.connects,
         drops=model.drops,
         rotations=model.rotations,
+        silences=model.silences,
     )
 
 
@@ -325,6 +326,8 @@ def _heartbeat(s: Step, event: Event) -> None:
     slot = active(s)
     heard = slot.since - slot.slept if event.heard is None else event.heard
     dead_at, suspect_at = heard + slot.timeout, heard + s.policy.suspect_after
+    if s.now >= min(dead_at, suspect_at) and s.model.health is Health.HEALTHY:
+        s.set(silences=s.model.silences + 1)
     if s.now >= dead_at:
         asleep = f", asleep for {slot.slept:.0f} s" if slot.slept else ""
         drop(s, Cause("keep-alive timeout", f"no frame for {s.now - heard:.0f} s{asleep}"))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from realtime.upstream.failures import BROKEN_FRAME, FATAL_STATUS, REFUSED, TOKEN
 from realtime.upstream.model import Cause, Failure, Snapshot
 from realtime.upstream.states import HAS_SESSION, State
-from realtime.upstream.verbs import AUTH_GATE
+from realtime.upstream.verbs import AUTH_GATE, why
 
 
 class Kind(Enum):
@@ -56,6 +56,12 @@ AT_REST: dict[State, str] = {
 def next_step(trouble: Trouble) -> str:
     """Say what happens by itself, and what somebody has to do."""
     return f"{BY_ITSELF[trouble.failure]} {TO_DO[trouble.kind]}"
+
+
+def described(cause: Cause) -> str:
+    """Say what happened, with the code that the service gave, whatever words it had for it."""
+    text = why(cause)
+    return text if cause.code is None or str(cause.code) in text else f"{text} (code {cause.code})"
 
 
 def of(snapshot: Snapshot) -> Trouble | None:

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import DataError, OperationalError
+from prometheus_client import REGISTRY
 
 from dashboard.recording import FieldRecorder
 from realtime import bridge as bridge_module
@@ -137,8 +138,9 @@ async def test_a_batch_is_kept_and_tried_again_while_the_database_is_away(databa
     assert [entry.offset for entry in world.published] == [1, 2]
 
 
-async def test_full_queues_hold_up_the_sockets(world, monkeypatch):
+async def test_b39_full_queues_hold_up_the_sockets_which_is_counted(world, monkeypatch):
     monkeypatch.setattr(bridge_module, "ROOM", 2)
+    held_up = REGISTRY.get_sample_value("fleetlight_upstream_held_up_total")
     await asyncio.wait_for(world.bridge.room(), DEADLINE)
     world.presence(1)
     world.presence(2)
@@ -146,6 +148,7 @@ async def test_full_queues_hold_up_the_sockets(world, monkeypatch):
     async with running(world.bridge):
         assert not waiting.done()
         await asyncio.wait_for(waiting, DEADLINE)
+    assert REGISTRY.get_sample_value("fleetlight_upstream_held_up_total") == held_up + 1
 
 
 async def test_an_undecodable_payload_is_kept_with_an_open_window_that_the_page_is_told_of(world, database):

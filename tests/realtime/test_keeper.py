@@ -123,6 +123,7 @@ class Upstream:
             connects=1,
             drops=0,
             rotations=0,
+            silences=0,
             rotates_at=None,
             rotated_for="the machine slept",
             health=health,
@@ -647,7 +648,7 @@ async def test_what_is_wrong_stands_in_the_links_row_until_it_is_open(upstream):
         await upstream.bridge.note(FeedsState(upstream.link.pk, upstream.link.user_id, []))
         link = await upstream.database.run(lambda: Link.objects.get(pk=upstream.link.pk))
         told.append((link.error_kind, link.error_class, link.last_error))
-    assert told == [("server-error", "throttled", "HTTP 503: "), ("", "", "HTTP 503: ")]
+    assert told == [("server-error", "throttled", "HTTP 503"), ("", "", "HTTP 503")]
 
 
 async def asked_anew(upstream):

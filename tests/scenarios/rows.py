@@ -19,7 +19,7 @@ ROWS = {
     "b14": "Many who want something at once: one socket",
     "b15": "The connection ends in each phase of connecting",
     "b16": "Tries are spread, within their bounds, and counted anew once a connection held",
-    "b17": "A limit of tries: the link gives up, and each cause was told",
+    "b17": "A limit of tries, or of time: the link gives up, and its reason lists the causes",
     # Subscribing
     "b18": "A subscription is live once the service says so, and that is told once",
     "b19": "One subscription without an answer: it alone is asked for again",
@@ -39,7 +39,7 @@ ROWS = {
     "b36": "`broadcast_error` is told, and the subscription lives (Events)",
     "b37": "A batch that arrives in another order arrives whole",
     "b38": "Foreign text, large events and deep JSON arrive as they were sent",
-    "b39": "A slow reader: nothing is lost, and the connection is not taken for dead",
+    "b39": "A slow reader: nothing is lost, the connection is not taken for dead, and it is counted",
     "b40": "Whoever listens may fail: the link and the others go on",
     # Liveness
     "b41": "Silence as long as the service allows ends the session",
@@ -83,7 +83,7 @@ ROWS = {
     # Being watched
     "b84": "Every change of state is told, in order, once; whoever comes later gets the latest",
     "b85": "The subscriptions can be listed with their states, through reconnects",
-    "b86": "Counters: connects, drops, tries, the last error with its code, when something was last heard",
+    "b86": "Counters: connects, drops, missed keep-alives, the last error with its code, the last frame, the lag",
     # The emulator
     "c01": "The upgrade: the dialect's subprotocol, others refused, carriers in any order and padding",
     "c02": "The acknowledgement's nesting in each dialect; a keep-alive at once, then at intervals, none before",

@@ -9,10 +9,11 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q, QuerySet
 
 from realtime import control, gates, leases
+from realtime.clock import now_us
 from realtime.management import shown
 from realtime.management.arguments import count, rate
 from realtime.management.base import ExampleCommand
-from realtime.models import Link, Worker
+from realtime.models import LISTENING, Link, Worker
 from realtime.upstream.failures import SCOPES
 from realtime.upstream.model import Failure
 from realtime.upstream.states import State
@@ -188,6 +189,13 @@ def _trouble(link: Link) -> dict[str, str] | None:
     }
 
 
+def _lag(link: Link) -> float | None:
+    """For how many seconds it is not known of a link that is up that all is recorded; while it is quiet, since when."""
+    if link.state not in LISTENING or not link.proven_at:
+        return None
+    return round((now_us() - link.proven_at) / 1_000_000, 1)
+
+
 def _summary(link: Link) -> dict[str, Any]:
     return {
         "id": link.pk,
@@ -209,6 +217,9 @@ def _summary(link: Link) -> dict[str, Any]:
         "drops": link.drops,
         "rotations": link.rotations,
         "rotates_at": shown.time(link.rotates_at),
+        "silences": link.silences,
+        "recorded_to": shown.time(link.proven_at),
+        "lag": _lag(link),
         "health": link.health,
         "breaker": link.breaker,
         "last_error": link.last_error,

@@ -344,6 +344,30 @@ def test_b42_silence_makes_a_link_suspect_and_any_frame_well_again():
 
 
 @pytest.mark.feature("S2.7")
+def test_b86_each_silence_is_counted_once_whether_or_not_it_is_the_end():
+    stepping = Stepping.into(State.OPEN)
+    heard, counted = stepping.now, []
+    for _ in range(2):
+        stepping.fire(T.HEARTBEAT, heard=heard)
+        stepping(T.HEARD)
+        heard = stepping.now
+        counted.append(snapshot(stepping.model).silences)
+    stepping.fire(T.HEARTBEAT, heard=heard)
+    stepping.fire(T.HEARTBEAT, heard=heard)
+    assert (counted, snapshot(stepping.model).silences, stepping.state) == ([1, 2], 3, State.BACKOFF)
+
+
+def test_b86_a_time_out_that_is_shorter_than_suspicion_is_a_silence_too():
+    stepping = Stepping.into(State.SYNCING)
+    stepping(T.DROPPED)
+    for trigger in (T.BACKOFF_FIRED, T.TRANSPORT_UP):
+        stepping.fire(trigger) if trigger is T.BACKOFF_FIRED else stepping(trigger)
+    stepping(T.ACCEPTED, seconds=30.0)
+    stepping.fire(T.HEARTBEAT, heard=stepping.now)
+    assert (stepping.state, snapshot(stepping.model).silences) == (State.BACKOFF, 1)
+
+
+@pytest.mark.feature("S2.7")
 def test_b41_silence_as_long_as_the_service_allows_ends_the_session():
     stepping = Stepping.into(State.OPEN)
     heard = stepping.now

@@ -75,6 +75,18 @@ def test_what_went_wrong_is_told_until_the_link_is_open_or_rests():
     assert trouble(stepping) is None
 
 
+@pytest.mark.parametrize(
+    ("cause", "says"),
+    [
+        (Cause("closed by the service", "the service is moving", code=1011), "the service is moving (code 1011)"),
+        (Cause("closed by the service", "code 1011", code=1011), "closed by the service: code 1011"),
+        (Cause("connect failed"), "connect failed"),
+    ],
+)
+def test_b86_what_happened_is_told_with_its_code(cause, says):
+    assert troubles.described(cause).endswith(says)
+
+
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("failure", Failure)
 def test_each_has_a_next_step_of_its_own(kind, failure):

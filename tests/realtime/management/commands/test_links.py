@@ -53,6 +53,16 @@ def test_a_link_that_is_not_open_says_what_is_wrong_with_code_cause_and_next_ste
     assert [line for line in shown if line and line[0] in trouble] == [[name, trouble[name]] for name in trouble]
 
 
+@pytest.mark.feature("S3.12")
+def test_b86_a_link_tells_how_often_it_was_silent_and_how_far_the_record_is_behind(links, capsys, monkeypatch):
+    now = now_us()
+    monkeypatch.setattr("realtime.management.commands.links.now_us", lambda: now)
+    links.update(silences=3, proven_at=now - 2_500_000)
+    by_name = {name: rows(capsys, "links", "show", name)[0] for name in ("ada", "bob")}
+    assert [(row["silences"], row["lag"]) for row in by_name.values()] == [(3, 2.5), (3, None)]
+    assert by_name["ada"]["recorded_to"]
+
+
 @pytest.mark.feature("S3.9")
 @pytest.mark.parametrize(
     ("state", "says"), [("suspended", "links resume"), ("waiting", "links gates"), ("connecting", "on its way")]
