@@ -101,6 +101,24 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
+class Rounds:
+    """Some quick tries, each with up to ``jitter`` seconds more, then a wait of ``between``; again and again."""
+
+    quick: tuple[float, ...]
+    jitter: float
+    between: Steps
+
+    def bounds(self, attempt: int) -> tuple[float, float]:
+        number, place = divmod(attempt - 1, len(self.quick) + 1)
+        if place == len(self.quick):
+            return self.between.bounds(number + 1)
+        return self.quick[place], self.quick[place] + self.jitter
+
+    def delay(self, attempt: int, rng: Random) -> float:
+        return rng.uniform(*self.bounds(attempt))
+
+
+@dataclass(frozen=True, slots=True)
 class Power:
     """min(cap, base + slope · attempt^1.5), then cap + U(0, tail)."""
 
@@ -187,11 +205,14 @@ class Policy:
     slept_for: float = 2.0
 
 
+# Amplify JS: 0.1 · 2^n and a bit for as long as that is at most 5 s; after 5 s, then each minute, the same again.
+AMPLIFY = Rounds((0.2, 0.4, 0.8, 1.6, 3.2), jitter=0.1, between=Steps((5.0,), tail=60.0))
+
 PRESETS: dict[str, Policy] = {
     "full-jitter": Policy(),
     "exponential-5": Policy(backoff=Exponential(2.0), max_attempts=5, breaker=None),
     "fixed-10s": Policy(backoff=Fixed(10.0), stable_after=0.0, breaker=None),
-    "amplify": Policy(backoff=Steps((5.0,), tail=60.0), breaker=None),
+    "amplify": Policy(backoff=AMPLIFY, breaker=None),
     "power": Policy(backoff=Power()),
     "general": Policy(classify=general),
 }

@@ -16,6 +16,7 @@ from realtime.upstream.policy import (
     FullJitter,
     Policy,
     Power,
+    Rounds,
     Steps,
     preset,
 )
@@ -30,16 +31,17 @@ SCHEDULES = [
     Steps((0.01, 0.05, 1.0), tail=5.0, spread=0.5),
     Power(),
 ]
+ROUNDS = [Rounds((0.2, 0.4), jitter=0.1, between=Steps((5.0,), tail=60.0))]
 
 
-@given(st.sampled_from(SCHEDULES), st.integers(1, 10**9), st.integers())
+@given(st.sampled_from(SCHEDULES + ROUNDS), st.integers(1, 10**9), st.integers())
 def test_b16_every_delay_lies_in_its_bounds_also_after_a_month_of_failures(schedule, attempt, seed):
     lower, upper = schedule.bounds(attempt)
     assert 0 < lower <= upper < 3_600
     assert lower <= schedule.delay(attempt, Random(seed)) <= upper
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", SCHEDULES + ROUNDS)
 def test_the_same_seed_gives_the_same_delays(schedule):
     first, second = ([schedule.delay(n, rng) for n in range(1, 50)] for rng in (Random(7), Random(7)))
     assert first == second
@@ -68,8 +70,10 @@ def test_the_presets_have_their_names_and_numbers():
     assert ([five.backoff.delay(n, Random(1)) for n in range(1, 6)], five.max_attempts) == ([2, 4, 8, 16, 32], 5)
     fixed = PRESETS["fixed-10s"]
     assert (fixed.backoff.bounds(1), fixed.backoff.bounds(99), fixed.stable_after) == ((10, 10), (10, 10), 0.0)
-    amplify = PRESETS["amplify"].backoff
-    assert (sum(amplify.bounds(1)) / 2, sum(amplify.bounds(2)) / 2) == (5.0, 60.0)
+    amplify = [PRESETS["amplify"].backoff.bounds(attempt) for attempt in range(1, 19)]
+    quick = [(delay, delay + 0.1) for delay in (0.2, 0.4, 0.8, 1.6, 3.2)]
+    minute = (54.0, pytest.approx(66.0))
+    assert amplify == [*quick, (4.5, 5.5), *quick, minute, *quick, minute]
     power = PRESETS["power"].backoff
     assert power.bounds(1) == (pytest.approx(0.6),) * 2 and power.bounds(50) == (8.0, 13.0)
 
