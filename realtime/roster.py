@@ -19,7 +19,6 @@ from realtime.shadow import Shadows
 from realtime.upstream.credentials import Credentials, UserCredentials
 from realtime.upstream.http import TokenIssuer
 from realtime.upstream.manager import Manager
-from realtime.upstream.states import State
 from realtime.upstream.verbs import AUTH_GATE
 from realtime.wanted import Wanted
 
@@ -157,16 +156,16 @@ class Roster:
             keeper.manager.start()
 
     def _follow_demand(self, keeper: Keeper, row: Wanted) -> None:
+        """Let the link come or go with who wants it. A new wish for it also ends that it gave up."""
         manager = keeper.manager
         if not row.allowed:
             reason = "suspended by an operator" if row.suspended else "the account is not active"
             manager.suspend(reason)
             self._idle_since.pop(row.link_id, None)
         elif row.present:
-            came_back = self._idle_since.pop(row.link_id, None) is not None
+            self._idle_since.pop(row.link_id, None)
             manager.resume()
-            if came_back or manager.snapshot.state is State.STOPPED:
-                manager.start()
+            manager.start()
         elif row.link_id not in self._idle_since:
             self._idle_since[row.link_id] = time.monotonic()
             manager.suspend("nobody is watching", self._grace)

@@ -105,6 +105,29 @@ def test_a_wish_to_reconnect_overrides_that_nobody_watches_and_no_operator(made,
 
 
 @pytest.mark.parametrize(
+    ("before", "wish"),
+    [
+        ({"present": False}, {"present": True}),
+        ({"suspended": True}, {"suspended": False}),
+        ({"active": False}, {"active": True}),
+        ({}, {"generation": 2}),
+    ],
+    ids=["its user comes back", "an operator resumes it", "the account is active again", "a new sign-in"],
+)
+def test_b30_a_new_wish_for_a_link_that_gave_up_has_it_tried_again(made, before, wish):
+    links, clock = made()
+    links.keepers[1] = kept = Kept(clock, State.FAILED)
+    kept.manager = Mock(snapshot=kept.manager.snapshot)
+    row = Wanted(1, 1, "sub-1", True, False, 0, 0, 0, 0, 0, 0, 1, "", True)._replace(**before)
+    links.follow(row)
+    kept.manager.reset_mock()
+    links.follow(row)
+    assert kept.manager.method_calls == []
+    links.follow(row._replace(**wish))
+    kept.manager.start.assert_called_once_with()
+
+
+@pytest.mark.parametrize(
     ("generation", "asked"),
     [(1, call("auth", "the issuer refuses a token: no", keep=True)), (2, call("auth", "no"))],
     ids=["no new tokens", "revoked"],

@@ -202,7 +202,16 @@ async def test_b30_what_is_wanted_in_any_state_is_asked_for_once_the_connection_
     assert len(server.peers) == 1 + (when is State.BACKOFF)
 
 
-async def test_b30_a_link_that_gave_up_asks_for_what_was_wanted_meanwhile_when_it_is_started_again(made, server):
+WISHES = {
+    "a start": lambda manager: None,
+    "its user comes back": lambda manager: (manager.suspend("nobody is watching"), manager.resume()),
+    "a new sign-in": lambda manager: manager.auth_changed("sub-1"),
+}
+
+
+@pytest.mark.parametrize("wish", WISHES)
+async def test_b30_a_link_that_gave_up_asks_for_what_was_wanted_meanwhile_with_the_next_wish(made, server, wish):
+    """Feeds are wanted all the time, by the link's own user; who wants the link says so."""
     link = made(policy=Policy(backoff=Fixed(5.0), max_attempts=0))
     server.plays([refuse(503)])
     await link.start()
@@ -210,8 +219,9 @@ async def test_b30_a_link_that_gave_up_asks_for_what_was_wanted_meanwhile_when_i
     link.want("plan")
     await link.clock.advance(3_600.0)
     assert len(server.peers) == 1
+    WISHES[wish](link.manager)
     await opened(link)
-    assert link.statuses() == {"plan": "live"}
+    assert (link.statuses(), len(server.peers)) == ({"plan": "live"}, 2)
 
 
 async def test_b06_a_token_that_hangs_under_a_subscription_costs_that_one_a_while(link, server):
