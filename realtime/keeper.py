@@ -17,7 +17,7 @@ from realtime.linkbook import LinkValues
 from realtime.notes import FeedsState, LinkState
 from realtime.parts import Parts
 from realtime.repairs import Repairs
-from realtime.service_link import SOURCE
+from realtime.service_link import NOT_TAKEN, SOURCE
 from realtime.upstream import troubles
 from realtime.upstream.connection import Connection
 from realtime.upstream.credentials import Credentials
@@ -93,6 +93,9 @@ class Keeper:
         self._parts.bridge.copy(RawCopy(self.link_id, self.user_id, feed, payload, received, self._source))
         if self.tap is not None:
             self.tap.data(feed, payload)
+
+    def not_taken(self, feed: str, payload: str, fault: Exception) -> None:
+        self.doubt(NOT_TAKEN, now_us())
 
     def subscription(self, subscription: Subscription) -> None:
         """Note the feeds' states, once for all that change together."""

@@ -50,6 +50,9 @@ logger = logging.getLogger("realtime.service_link")
 SOURCE = "service"
 """What copies say that came this way: as with any wide source, hearing of an entity there grants no view of it."""
 
+NOT_TAKEN = "an event could not be taken"
+"""The cause of the window of a link that failed by a fault of ours when it was handed an event."""
+
 GATE = "service link"
 
 BATCH = 1_000
@@ -231,6 +234,9 @@ class ServiceLink:
         if len(self._waiting) >= ROOM:
             self._has_room.clear()
 
+    def not_taken(self, feed: str, payload: str, fault: Exception) -> None:
+        self._doubt_payload(payload, repr(fault))
+
     def subscription(self, subscription: Subscription) -> None:
         self._judge()
 
@@ -350,11 +356,19 @@ class ServiceLink:
         self._doubt_unknown(audience, news[0])
         for item in news:
             for connection in self._open_to(audience.seen.get(item.key, ())):
-                connection.hearer.hear(item.feed, item.payload, item.received)
+                self._hand(connection.hearer, item)
                 self._counts["handed_on"] += 1
             self._waiting.popleft()
         metrics.SERVICE_EVENTS.labels("handed-on").inc(len(news))
         self._make_room()
+
+    def _hand(self, hearer: Hearer, item: News) -> None:
+        """Let a link take an event; if it fails, that is a window of this link, and none of the others'."""
+        try:
+            hearer.hear(item.feed, item.payload, item.received)
+        except Exception:
+            logger.exception("a link can't take an event of the feed %s: it repairs", item.feed)
+            hearer.doubt(NOT_TAKEN, item.received)
 
     def _make_room(self) -> None:
         if len(self._waiting) < ROOM:

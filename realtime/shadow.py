@@ -84,6 +84,9 @@ class Ear:
         for fact in facts:
             self._comparer.take(self.dialect, fact, at, received)
 
+    def not_taken(self, feed: str, payload: str, fault: Exception) -> None:
+        self._comparer.unreadable(self.dialect, feed, repr(fault)[:200], now_us())
+
     def changed(self) -> None:
         """Tell the comparer what is listened to from now on."""
         self._comparer.listening(self.dialect, self._scopes(), through=self.heard_at)

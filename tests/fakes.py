@@ -223,9 +223,11 @@ class FakeCredentials:
 
 
 class RecordingInlet:
-    """Keeps what a link tells. ``gate`` is shut while there is no room for more."""
+    """Keeps what a link tells. ``gate`` is shut while there is no room for more; ``chokes_on`` payloads it fails."""
 
     def __init__(self):
+        self.chokes_on = set()
+        self.not_taken_of = []
         self.copies = []
         self.changes = []
         self.troubles = []
@@ -233,7 +235,12 @@ class RecordingInlet:
         self.gate.set()
 
     def data(self, feed, payload):
+        if payload in self.chokes_on:
+            raise ZeroDivisionError("the inlet's own")
         self.copies.append((feed, payload))
+
+    def not_taken(self, feed, payload, fault):
+        self.not_taken_of.append((feed, payload, str(fault)))
 
     def subscription(self, subscription):
         self.changes.append((subscription.feed, subscription.status))

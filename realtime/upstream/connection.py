@@ -47,6 +47,9 @@ class Inlet(Protocol):
     def data(self, feed: str, payload: str) -> None:
         """One event arrived on a feed's channel."""
 
+    def not_taken(self, feed: str, payload: str, fault: Exception) -> None:
+        """``data`` failed by this with an event: nobody knows what became of it, and the session goes on."""
+
     def subscription(self, subscription: Subscription) -> None:
         """A subscription changed its state."""
 
@@ -142,7 +145,11 @@ class Connection:
         That is asked only while every session hears the feed: what one heard alone is nobody's copy.
         """
         if self._overlap is None or not self._is_heard_by_all(feed) or self._overlap.first(life.id, feed, payload):
-            self._inlet.data(feed, payload)
+            try:
+                self._inlet.data(feed, payload)
+            except Exception as fault:
+                logger.exception("an event of the feed %s could not be taken", feed)
+                self._inlet.not_taken(feed, payload, fault)
 
     def _is_heard_by_all(self, feed: str) -> bool:
         return all(life.shards.is_live(feed) for life in self._lives.values())

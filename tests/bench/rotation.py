@@ -30,6 +30,9 @@ class Numbers:
     def data(self, feed: str, payload: str) -> None:
         self.came[int(payload)] += 1
 
+    def not_taken(self, feed: str, payload: str, fault: Exception) -> None:
+        raise fault
+
     def subscription(self, subscription: object) -> None:
         pass
 

@@ -639,6 +639,13 @@ async def test_b46_a_loss_that_is_noticed_before_the_sleep_is_has_a_window_that_
     assert abs(gap.started_at - heard + gaps.MARGIN) < 5_000_000
 
 
+async def test_b40_an_event_that_could_not_be_taken_is_a_window_that_a_snapshot_closes(upstream):
+    await upstream.open()
+    upstream.keeper.not_taken("roleChanged", "{}", ZeroDivisionError("ours"))
+    await upstream.until("nothing-missed")
+    assert (await upstream.gaps())[1] == ("", "an event could not be taken", "nothing-missed")
+
+
 @pytest.mark.feature("S3.9")
 async def test_what_is_wrong_stands_in_the_links_row_until_it_is_open(upstream):
     error = Cause("HTTP 503", status=503)

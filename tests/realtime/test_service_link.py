@@ -419,13 +419,29 @@ async def test_a_fault_of_ours_is_a_window_of_every_link_and_never_the_end(site,
     assert site.heard() == {1: [later], 2: [later]}
 
 
-async def test_a_link_that_can_not_take_an_event_is_such_a_fault(site):
+async def test_b40_a_link_that_can_not_take_an_event_has_a_window_and_the_others_have_the_event(site, caplog):
     site.hearers[1].fault = ZeroDivisionError("ours")
     await site.tell(presence())
-    assert site.states() == [State.WAITING] * 3
-    site.hearers[1].fault = None
-    await site.clock.advance(service_link.FAULT_REST + 2.0)
     assert site.states() == [State.OPEN] * 3
+    assert site.heard() == {2: [presence()]}
+    assert [cause for cause, _ in site.hearers[1].doubts] == [service_link.NOT_TAKEN]
+    assert site.hearers[2].doubts == []
+    assert "a link can't take an event" in caplog.text
+
+
+async def test_b40_an_event_at_which_the_service_link_fails_is_doubted_like_one_that_can_not_be_read(site, monkeypatch):
+    def fails(payload):
+        raise ZeroDivisionError("ours")
+
+    site.seen["organization/org"] = {3}
+    monkeypatch.setattr(service_link.decoding, "fact_by_type", fails)
+    await site.tell(presence())
+    monkeypatch.undo()
+    await site.tell(presence(online=False))
+    await site.clock.advance(0.0)
+    assert (site.states(), len(site.transport.sockets)) == ([State.OPEN] * 3, 1)
+    assert site.heard() == {1: [presence(online=False)], 2: [presence(online=False)]}
+    assert [cause for cause, _ in site.hearers[3].doubts] == ["undecodable payload"]
 
 
 async def test_the_bridge_is_given_no_more_than_it_has_room_for(site):

@@ -40,7 +40,7 @@ ROWS = {
     "b37": "A batch that arrives in another order arrives whole",
     "b38": "Foreign text, large events and deep JSON arrive as they were sent",
     "b39": "A slow reader: nothing is lost, the connection is not taken for dead, and it is counted",
-    "b40": "Whoever listens may fail: the link and the others go on",
+    "b40": "Whoever listens may fail: the link and the others go on, and an event that was not taken is a window",
     # Liveness
     "b41": "Silence as long as the service allows ends the session",
     "b42": "A shorter silence is shown, and any frame ends it",

@@ -111,6 +111,16 @@ async def test_b39_a_reader_without_room_loses_nothing_and_is_not_taken_for_a_de
     assert len(server.peers) == 1
 
 
+async def test_b40_an_event_that_its_taker_fails_at_costs_itself_alone(link, server, caplog):
+    link.inlet.chokes_on = {"2"}
+    await link.deliver("role", '"1"', "2", '"3"')
+    await link.deliver("presence", '"4"')
+    await told(link, ("role", '"1"'), ("role", '"3"'), ("presence", '"4"'))
+    assert link.inlet.not_taken_of == [("role", "2", "the inlet's own")]
+    assert "an event of the feed role could not be taken" in caplog.text
+    assert is_whole(link) and len(server.peers) == 1
+
+
 @pytest.mark.feature("S2.7")
 async def test_b39_silence_counts_again_once_there_is_room(link, server):
     link.inlet.gate.clear()

@@ -144,6 +144,9 @@ class Listener:
         if self._count is not None and self._received >= self._count:
             self._done.set()
 
+    def not_taken(self, feed: str, payload: str, fault: Exception) -> None:
+        self._line("error", text=f"can't print an event of {feed}: {fault}")
+
     def subscription(self, subscription: Subscription) -> None:
         self._line(
             "subscription",
