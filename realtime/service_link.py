@@ -32,6 +32,7 @@ from realtime.decoding import OfNoFeed, Undecodable
 from realtime.doubts import EVERYBODY, Doubts, Sample, Unseen
 from realtime.notes import ServiceState, Unreadable
 from realtime.product import Audience, Recorder
+from realtime.upstream import troubles
 from realtime.upstream.clock import Clock, Handle, sleep
 from realtime.upstream.connection import Connection
 from realtime.upstream.credentials import Credentials
@@ -312,9 +313,13 @@ class ServiceLink:
     def _note(self) -> None:
         """Let operators know, if there is news."""
         snapshot = self.manager.snapshot
+        trouble = troubles.of(snapshot)
         told = {
             "state": snapshot.state.value,
             "reason": self._shut_because or snapshot.reason,
+            "kind": trouble.kind.value if trouble else "",
+            "code": trouble.failure.value if trouble else "",
+            "next": troubles.next_step(trouble) if trouble else "",
             "health": snapshot.health.value,
             "connects": snapshot.connects,
             "drops": snapshot.drops,

@@ -565,6 +565,7 @@ async def test_operators_are_told_of_it_when_there_is_news(site):
     site.link.prove()
     told = site.told()
     assert (told["state"], told["reason"], told["links"], told["channel"]) == ("open", "", 3, PATTERN)
+    assert (told["kind"], told["code"], told["next"]) == ("", "", "")
     count = len(site.notes)
     site.link.prove()
     assert len(site.notes) == count
@@ -573,3 +574,5 @@ async def test_operators_are_told_of_it_when_there_is_news(site):
     await settle()
     site.link.prove()
     assert site.told()["links"] == 0 and "connection lost" in site.told()["reason"]
+    assert (site.told()["kind"], site.told()["code"]) == ("connection-failed", "transient")
+    assert "manage.py doctor" in site.told()["next"]
