@@ -61,6 +61,7 @@ def policy(name: str | None) -> Policy:
     except BadEndpoint as error:
         raise CommandError(str(error), returncode=2) from None
 
+
 def _auth(options: dict[str, Any]) -> str:
     """Return how to authorise: as it is said, else as what is given needs it, else as the settings say."""
     given = {option for option in TAKES.values() if options[option]}
