@@ -128,13 +128,13 @@ def test_this_machines_clock_is_the_databases():
     ("seconds", "verdict", "says"),
     [
         (0.2, "ok", "behind"),
-        (1.5, "warning", "1.5 s behind"),
-        (-1.5, "warning", "1.5 s ahead of"),
-        (2.5, "failed", "2.5 s behind"),
-        (-60, "failed", "60.0 s ahead of"),
+        (1.5, "ok", "1.5 s behind"),
+        (-1.5, "ok", "1.5 s ahead of"),
+        (2.5, "warning", "2.5 s behind"),
+        (-60, "warning", "60.0 s ahead of"),
     ],
 )
-def test_clocks_that_differ_by_more_than_a_windows_margin_are_a_failure(monkeypatch, seconds, verdict, says):
+def test_clocks_that_differ_by_more_than_a_windows_margin_are_warned_of(monkeypatch, seconds, verdict, says):
     monkeypatch.setattr(sql, "now_us", lambda: now_us() + round(seconds * 1e6))
     finding = doctor.database_clock_finding()
     assert (finding.verdict, says in finding.seen, "NTP" in finding.remedy) == (verdict, True, verdict != "ok")
