@@ -436,9 +436,9 @@ class ServiceLink:
         if self._doubts is None or self._clock.monotonic() < self._doubts_due:
             return
         doubts = self._settling = self._doubts
-        self._doubts = None
+        # Before anything is waited for: what comes meanwhile is to be woken for when it is due.
+        self._doubts, self._doubts_due = None, self._clock.monotonic() + DOUBT_EVERY
         concerned = await self._concerned(doubts)
-        self._doubts_due = self._clock.monotonic() + DOUBT_EVERY
         for connection in self._open_to(concerned):
             connection.hearer.doubt(doubts.cause, doubts.since)
         self._keep_samples(doubts)

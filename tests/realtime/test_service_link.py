@@ -511,6 +511,20 @@ async def test_a_frame_that_may_have_been_an_event_and_could_not_be_read_concern
     assert kept.error == "unreadable frame: it is no JSON"
 
 
+async def test_what_can_not_be_read_while_it_is_asked_whom_others_concerned_is_repaired_in_its_turn(site):
+    """Nothing else comes that would wake the service link."""
+    site.seen["organization/org"] = {3}
+    site.database.gate.clear()
+    await site.tell(presence(online="maybe"))
+    await site.clock.advance(0.0)
+    await site.tell(presence(online="perhaps"))
+    site.database.gate.set()
+    await site.clock.advance(0.0)
+    before = len(site.hearers[3].doubts)
+    await site.clock.advance(DOUBT_EVERY + 1.0)
+    assert (before, len(site.hearers[3].doubts)) == (1, 2)
+
+
 async def test_doubts_are_repaired_while_events_go_on_and_on(site):
     """The next event always waits when the last one was looked up."""
     lookups = 0
