@@ -60,11 +60,12 @@ def appsync(cause: Cause) -> Failure:
 
 
 def general(cause: Cause) -> Failure:
-    """Judge by the HTTP status and the close code, for services that mean them."""
-    if cause.status == 401:
+    """Judge by the HTTP status and the close code, for services that mean them.
+
+    Whatever is refused is tried once with a new token: a refusal may be about one that has expired, or pass.
+    """
+    if cause.status in UNAUTHORIZED or cause.code == POLICY_VIOLATION:
         return Failure.AUTH_EXPIRED
-    if cause.status == 403 or cause.code == POLICY_VIOLATION:
-        return Failure.AUTH_REJECTED
     if cause.status in FATAL_STATUS or cause.code in FATAL_CODES:
         return Failure.FATAL
     return Failure.THROTTLED if _asks_to_wait(cause) or cause.code in THROTTLED_CODES else Failure.TRANSIENT

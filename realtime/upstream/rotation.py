@@ -121,8 +121,6 @@ def _dropped(s: Step, event: Event) -> None:
     failure = s.policy.classify(cause)
     if failure is Failure.AUTH_EXPIRED:
         _auth_rejected(s, event)
-    elif failure is Failure.AUTH_REJECTED:
-        _wait_for_credentials(s, cause, f"the service refuses the credentials: {why(cause)}")
     else:
         _discard(s, cause, failure)
 

@@ -297,8 +297,6 @@ def _dropped(s: Step, event: Event) -> None:
     failure = s.policy.classify(cause)
     if failure is Failure.AUTH_EXPIRED:
         _auth_rejected(s, event)
-    elif failure is Failure.AUTH_REJECTED:
-        _wait_for_credentials(s, cause, f"the service refuses the credentials: {why(cause)}")
     elif failure is Failure.FATAL:
         note_end(s, cause, failure)
         rest(s, State.FAILED, f"will not mend by itself: {why(cause)}")

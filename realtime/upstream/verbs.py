@@ -136,7 +136,7 @@ def drop(s: Step, cause: Cause, failure: Failure = Failure.TRANSIENT) -> None:
     What is closed is closed before anything is dialled again.
     """
     note_end(s, cause, failure)
-    _count_failure(s)
+    _count_failure(s, cause)
     _count_attempt(s, cause)
     if limit := _exhausted(s):
         s.set(failure=Failure.EXHAUSTED)
@@ -202,8 +202,11 @@ def _promote(s: Step, candidate: Slot) -> None:
         s.arm(TimerKind.HEARTBEAT, min(s.policy.suspect_after, candidate.timeout), candidate.id)
 
 
-def _count_failure(s: Step) -> None:
-    """Let the breaker know, and open it at its time: a session counts if it did not hold."""
+def _count_failure(s: Step, cause: Cause) -> None:
+    """Let the breaker know, and open it at its time: a session counts if it did not hold.
+
+    It cools no shorter than the service asked to be left alone.
+    """
     breaker = s.policy.breaker
     held = s.model.state is State.OPEN and not s.is_armed(TimerKind.STABLE, active(s).id)
     if breaker is None or held:
@@ -212,7 +215,8 @@ def _count_failure(s: Step) -> None:
     s.set(failures=recent)
     if s.model.breaker is Breaker.HALF_OPEN or len(recent) >= breaker.failures:
         trips = s.model.trips + 1
-        s.set(breaker=Breaker.OPEN, trips=trips, failures=(), cool_until=s.now + breaker.delay(trips, s.rng))
+        seconds = max(breaker.delay(trips, s.rng), cause.retry_after)
+        s.set(breaker=Breaker.OPEN, trips=trips, failures=(), cool_until=s.now + seconds)
 
 
 def _wait_until(s: Step, kind: TimerKind, deadline: float) -> None:

@@ -24,7 +24,7 @@ def test_no_close_code_of_appsync_means_anything_but_try_again(code):
     ("status", "of_appsync", "of_others"),
     [
         (401, Failure.AUTH_EXPIRED, Failure.AUTH_EXPIRED),
-        (403, Failure.AUTH_EXPIRED, Failure.AUTH_REJECTED),
+        (403, Failure.AUTH_EXPIRED, Failure.AUTH_EXPIRED),
         (429, Failure.THROTTLED, Failure.THROTTLED),
         (503, Failure.THROTTLED, Failure.THROTTLED),
         (500, Failure.TRANSIENT, Failure.TRANSIENT),
@@ -43,7 +43,7 @@ def test_only_other_services_mean_for_good_what_they_refuse(status, of_appsync, 
     [
         (1000, Failure.TRANSIENT),
         (1002, Failure.FATAL),
-        (1008, Failure.AUTH_REJECTED),
+        (1008, Failure.AUTH_EXPIRED),
         (1011, Failure.TRANSIENT),
         (1012, Failure.THROTTLED),
         (1013, Failure.THROTTLED),
@@ -89,8 +89,8 @@ def dropped(state, policy=GENERAL, **cause):
         ({"code": 1011}, State.BACKOFF, [Close(1)]),
         ({"code": 1013}, State.BACKOFF, [Close(1)]),
         ({"status": 401}, State.CONNECTING, [Close(1), Dial(2, refresh=True)]),
-        ({"status": 403}, State.WAITING, [Close(1)]),
-        ({"code": 1008}, State.WAITING, [Close(1)]),
+        ({"status": 403}, State.CONNECTING, [Close(1), Dial(2, refresh=True)]),
+        ({"code": 1008}, State.CONNECTING, [Close(1), Dial(2, refresh=True)]),
         ({"code": 1002}, State.FAILED, [Close(1)]),
     ],
 )
@@ -112,15 +112,19 @@ def test_what_is_throttled_waits_at_least_as_long_as_it_was_asked_and_counts_for
 @pytest.mark.parametrize("state", SESSIONS)
 def test_rejected_credentials_are_not_tried_again_before_they_change(state):
     stepping, _ = dropped(state, status=403)
+    assert stepping(T.DROPPED, cause=Cause("HTTP 403", status=403)) == [Close(2)]
     assert stepping(T.CONNECT_NOW) == []
     assert "the service refuses the credentials" in stepping.model.shut[AUTH_GATE]
-    assert stepping(T.AUTH_CHANGED) == [Dial(2)]
+    assert stepping(T.AUTH_CHANGED) == [Dial(3)]
 
 
 def test_a_candidate_whose_credentials_are_rejected_costs_the_present_session_nothing():
     stepping = Stepping.into(State.OPEN, GENERAL)
     stepping.candidate(T.PERMITTED)
-    assert stepping(T.DROPPED, "candidate", cause=Cause("HTTP 403", status=403)) == [Close(2)]
+    refused = Cause("HTTP 403", status=403)
+    assert stepping(T.DROPPED, "candidate", cause=refused) == [Close(2), Dial(3, refresh=True)]
+    stepping.candidate(T.PERMITTED)
+    assert stepping(T.DROPPED, "candidate", cause=refused) == [Close(3)]
     assert (stepping.state, stepping.session, AUTH_GATE in stepping.model.shut) == (State.OPEN, 1, True)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from realtime.upstream.model import Cause, Close, Dial, Event, Health, TimerKind
-from realtime.upstream.policy import Fixed, Policy, Steps
+from realtime.upstream.policy import Breaker, Fixed, Policy, Steps
 from realtime.upstream.states import HAS_SESSION, State, Trigger
 from realtime.upstream.step import AUTH_GATE, snapshot
 from tests.realtime.upstream.stepping import Stepping
@@ -460,3 +460,10 @@ def test_a_firing_with_a_true_token_but_anothers_session_counts_as_stale():
     token = stepping.timer(TimerKind.CONNECT).token
     assert stepping.take(Event(T.CONNECT_TIMEOUT, 99, token=token)) == []
     assert (stepping.state, stepping.model.stale) == (State.CONNECTING, 1)
+
+
+def test_a_breaker_cools_no_shorter_than_the_service_asked_to_be_left_alone():
+    policy = Policy(breaker=Breaker(failures=1, cool=30.0))
+    stepping = Stepping.into(State.CONNECTING, policy)
+    stepping(T.DROPPED, cause=Cause("HTTP 503", status=503, retry_after=300.0))
+    assert stepping.state is State.COOLING and stepping.model.next_try_at == stepping.now + 300.0

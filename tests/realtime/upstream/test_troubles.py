@@ -32,7 +32,7 @@ def trouble(stepping):
         (Cause("HTTP 404", status=404), Policy(), Kind.INVALID_FORMAT, Failure.TRANSIENT),
         (Cause(REFUSED, "BadRequest", code=400), Policy(), Kind.INVALID_FORMAT, Failure.TRANSIENT),
         (Cause("closed", code=1002), preset("general"), Kind.INVALID_FORMAT, Failure.FATAL),
-        (Cause("HTTP 403", status=403), preset("general"), Kind.AUTHENTICATION_REQUIRED, Failure.AUTH_REJECTED),
+        (Cause("HTTP 403", status=403), preset("general"), Kind.AUTHENTICATION_REQUIRED, Failure.AUTH_EXPIRED),
         (Cause("HTTP 401", status=401), Policy(), Kind.AUTHENTICATION_REQUIRED, Failure.AUTH_EXPIRED),
         (Cause("connect failed"), GIVES_UP, Kind.RECONNECT_EXHAUSTED, Failure.EXHAUSTED),
     ],
