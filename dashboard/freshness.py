@@ -45,7 +45,8 @@ EXPLANATIONS = {
 class Path:
     """What is known of the way from upstream to the database, for one person.
 
-    ``link_reason`` is why the link is not as it should be; an open one has a reason while some feeds are not heard.
+    ``link_reason`` is why the link is not as it should be. An open one has a reason while some feeds are not heard, and
+    then their windows are open too.
     """
 
     link_state: str
@@ -62,6 +63,6 @@ def judge(path: Path) -> Reason:
         return Reason.WORKER_SILENT
     if path.link_state != "open":
         return Reason.UPSTREAM_DOWN
-    if path.link_reason:
+    if path.link_reason and path.gap_open:
         return Reason.PARTLY_LIVE
     return Reason.CATCHING_UP if path.gap_open else Reason.CURRENT

@@ -14,6 +14,7 @@ from dashboard.freshness import EXPLANATIONS, LABELS, Path, Reason, judge
         (Path("open", gap_open=False, worker_alive=True), Reason.CURRENT),
         (Path("open", gap_open=True, worker_alive=True), Reason.CATCHING_UP),
         (Path("open", gap_open=True, worker_alive=True, link_reason="refused: roleChanged"), Reason.PARTLY_LIVE),
+        (Path("open", gap_open=False, worker_alive=True, link_reason="a gate that keeps what is open"), Reason.CURRENT),
         (Path("open", gap_open=False, worker_alive=False), Reason.WORKER_SILENT),
         (Path("backoff", gap_open=True, worker_alive=True), Reason.UPSTREAM_DOWN),
         (Path("stopped", gap_open=False, worker_alive=True), Reason.UPSTREAM_DOWN),
@@ -35,7 +36,9 @@ def test_only_a_path_without_a_flaw_is_current():
         for why in ("", "refused: roleChanged")
         if judge(path := Path(state, gap, alive, why)) is Reason.CURRENT
     ]
-    assert current == [Path("open", gap_open=False, worker_alive=True)]
+    assert current == [
+        Path("open", gap_open=False, worker_alive=True, link_reason=why) for why in ("", "refused: roleChanged")
+    ]
 
 
 def test_the_browser_says_the_same_words():

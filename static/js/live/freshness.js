@@ -39,7 +39,7 @@ export function freshness({ connection, resyncing, upstream, link }) {
   if (link.state === "suspended") return "nobody-watching";
   if (upstream?.worker === "silent") return "worker-silent";
   if (link.state !== undefined && link.state !== "open") return "upstream-down";
-  if (!resyncing && link.reason) return "partly-live"; // of an open link: some feeds are not heard
+  if (!resyncing && link.reason && link.gap) return "partly-live"; // of an open link: some feeds are not heard
   if (resyncing || link.gap) return "catching-up";
   return "current";
 }

@@ -79,7 +79,7 @@ const pathWords = {
     text: "Partly live",
     detail: sentences(
       `${link.reason}.`,
-      link.gap && `Since ${time(link.gap.since / 1000)} what these would tell is only found by comparing now and then.`,
+      `Since ${time(link.gap.since / 1000)} what these would tell is only found by comparing now and then.`,
     ),
   }),
   "catching-up": ({ link, snapshotError }, { time }) => ({

@@ -39,6 +39,7 @@ const cases = [
   ["Catching up", "busy", "catching-up", status({ resyncing: true })],
   ["Catching up", "busy", "catching-up", status({ link: { state: "open", gap: { since: SINCE * 1000, cause: "drop" } } })],
   ["Partly live", "warn", "partly-live", status({ link: { state: "open", reason: "refused: roleChanged", gap: { since: SINCE * 1000, cause: "refused" } } })],
+  ["Live", "live", "current", status({ link: { state: "open", reason: "the issuer refuses a token", gap: null } })],
   ["Upstream down: token expired", "warn", "upstream-down", status({ link: { state: "cooling", reason: "token expired: 401 from the issuer", since: SINCE * 1000 } })],
   ["Upstream down", "warn", "upstream-down", status({ link: { state: "connecting", reason: "" } })],
   ["Nobody was watching; resuming", "busy", "nobody-watching", status({ link: { state: "suspended" } })],
