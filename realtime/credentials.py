@@ -16,7 +16,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.db import DatabaseError, transaction
 from django.db.models import F
 
-from realtime import config
+from realtime import config, sql
 from realtime.appsync.auth import Authorization, Token
 from realtime.clock import now_us
 from realtime.database import DatabaseThread
@@ -82,7 +82,7 @@ def store(user_id: int, tokens: Tokens) -> None:
 
 def refuse(user_id: int, reason: str) -> None:
     """Note that this user's tokens are worth nothing any more, until the next sign-in, and end their generation."""
-    Credential.objects.filter(user_id=user_id).update(refused=reason[:200], generation=F("generation") + 1)
+    Credential.objects.filter(user_id=user_id).update(refused=sql.text(reason, 200), generation=F("generation") + 1)
 
 
 def stored(user_id: int, use: str) -> Authorization:
@@ -132,7 +132,7 @@ class DatabaseVault:
         return self._write(tokens.generation, sealed=_seal(tokens))
 
     def _refuse(self, generation: int, reason: str) -> None:
-        self._write(generation, refused=reason[:200])
+        self._write(generation, refused=sql.text(reason, 200))
 
     def _write(self, generation: int, **values: Any) -> bool:
         with transaction.atomic():

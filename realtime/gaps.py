@@ -99,7 +99,7 @@ def close(closings: Sequence[Closing]) -> list[tuple[int, str]]:
         "UPDATE realtime_gap SET outcome = new.outcome, differences = new.differences, note = new.note, "
         f"live_at = new.live_at, closed_at = new.closed_at FROM {sql.rows(columns)} AS new "
         "WHERE realtime_gap.id = new.id",
-        [(pk, c.outcome, c.differences, c.note[:300], c.live_at, c.now) for pk, c in closed],
+        [(pk, c.outcome, c.differences, sql.text(c.note, 300), c.live_at, c.now) for pk, c in closed],
     )
     new = sql.rows({"id": "bigint", "now": "bigint"})
     sql.execute(

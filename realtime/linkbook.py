@@ -99,19 +99,21 @@ class LinkBook:
         self._settle(link_id)
         if values.since is None and link_id in self._states:
             values = values._replace(since=self._states[link_id][1].since)
-        self._states[link_id] = worker, values
+        reason, last_error = sql.text(values.reason, 200), sql.text(values.last_error, 300)
+        self._states[link_id] = worker, values._replace(reason=reason, last_error=last_error)
 
     def subscriptions(self, link_id: int, rows: list[dict[str, Any]]) -> None:
         """Have the link's row hold these subscriptions."""
-        self._subscriptions[link_id] = rows
+        self._subscriptions[link_id] = [{**row, "error": sql.text(row["error"], 300)} for row in rows]
 
     def transition(self, change: Change) -> None:
-        self._transitions.append(change)
+        reason, detail = sql.text(change.reason, 200), sql.text(change.detail, 300)
+        self._transitions.append(change._replace(reason=reason, detail=detail))
 
     def open_window(self, link_id: int, feed: str, cause: str, started_at: int) -> None:
         """As ``gaps.open_window``."""
         self._settle(link_id)
-        self._opened.setdefault(link_id, {}).setdefault(feed, (cause[:60], started_at))
+        self._opened.setdefault(link_id, {}).setdefault(feed, (sql.text(cause, 60), started_at))
 
     def close(self, closing: Closing) -> None:
         """As ``gaps.close``."""

@@ -61,7 +61,7 @@ class LinkState:
         if not self.news:
             return Recording()
         change = Change(
-            self.link_id, self.at, values.state, self.because[:200], values.attempt, self.session, values.last_error
+            self.link_id, self.at, values.state, self.because, values.attempt, self.session, values.last_error
         )
         book.transition(change)
         return Recording(links={self.link_id})
@@ -102,9 +102,9 @@ class Unreadable:
             link_id=self.link_id,
             feed=self.feed,
             at=self.at,
-            path=path_in(self.error)[:100],
-            error=self.error[:300],
-            payload=self.payload[:PAYLOAD_KEPT].replace("\x00", "\\u0000"),
+            path=sql.text(path_in(self.error), 100),
+            error=sql.text(self.error, 300),
+            payload=sql.text(self.payload, PAYLOAD_KEPT),
         )
         if self.link_id is not None:
             book.open_window(self.link_id, self.feed, "undecodable payload", self.at - gaps.MARGIN)

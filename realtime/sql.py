@@ -38,6 +38,11 @@ def parameter(values: Sequence[Sequence[Any]]) -> str:
     return msgspec.json.encode(values).decode()
 
 
+def text(said: str, most: int) -> str:
+    """Return what somebody else said as a column of ``most`` letters can hold it: PostgreSQL takes no NUL."""
+    return said.replace("\0", "\\u0000")[:most]
+
+
 def execute(statement: str, values: Sequence[Sequence[Any]], *more: Any) -> None:
     """Run a statement over ``rows`` that returns nothing; without rows it is not run at all."""
     if values:

@@ -114,7 +114,7 @@ RULES = (
     Rule("realtime.retention", engine("clock", "config", "credentials", "database", "models", "product"), ("django",)),
     Rule(
         "realtime.credentials",
-        engine("appsync.auth", "clock", "config", "database", "models", "upstream.credentials", "upstream.http"),
+        engine("appsync.auth", "clock", "config", "database", "models", "sql", "upstream.credentials", "upstream.http"),
         ("cryptography", "django", "msgspec"),
     ),
     # Where upstream and the stores meet. None of it knows delivery or the product.

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from realtime.gaps import WHOLE_LINK
-from realtime.linkbook import LinkBook, LinkValues
+from realtime.linkbook import Change, LinkBook, LinkValues
 from realtime.models import Gap, Link, Transition
 from realtime.notes import CloseUnknown, FeedsState, LinkState
 
@@ -40,7 +40,7 @@ def note(link, kind, flag, n):
         return LinkState(link.pk, link.user_id, "w1", values, n, f"lost {n}", at, (f"lost {n}", at), True)
     if kind == "deaf":
         opened = [(feed, f"deaf {n}", at) for feed in FEEDS[: 1 + flag]]
-        return FeedsState(link.pk, link.user_id, [{"feed": "roleChanged", "since": at}], opened)
+        return FeedsState(link.pk, link.user_id, [{"feed": "roleChanged", "error": "", "since": at}], opened)
     closes = FEEDS if kind == "closed feeds" else (WHOLE_LINK, *FEEDS)
     return CloseUnknown(link.pk, link.user_id, closes, f"closed {n}", at)
 
@@ -89,6 +89,21 @@ def write_only(notes):
     for n, each in enumerate(notes):
         each.apply(NOW + n, book)
     book.write()
+
+
+def test_what_a_service_says_is_held_whatever_is_in_it(links):
+    """PostgreSQL takes no NUL, and a note that can't be written takes its window with it."""
+    book = LinkBook()
+    said = "HTTP 502: \0 binary"
+    book.state(links[0].pk, "w1", LinkValues("backoff", reason=said, last_error=said, since=NOW))
+    book.transition(Change(links[0].pk, NOW, "backoff", said, 1, 1, said))
+    book.subscriptions(links[0].pk, [{"feed": "roleChanged", "error": said}])
+    book.open_window(links[0].pk, WHOLE_LINK, said, NOW)
+    book.write()
+    link, change = Link.objects.get(pk=links[0].pk), Transition.objects.latest("pk")
+    told = [link.reason, link.last_error, link.subscriptions[0]["error"], change.reason, change.detail]
+    told.append(Gap.objects.latest("pk").cause)
+    assert told == ["HTTP 502: \\u0000 binary"] * 6
 
 
 def test_what_the_book_has_of_a_window_counts_when_it_is_asked_for(links):
