@@ -93,7 +93,7 @@ class Bridge:
         publish: Callable[[Sequence[Entry]], None],
         owned: Callable[[Iterable[int]], set[int]],
         refuse_tokens: Callable[[int, str], None],
-        ask_snapshot: Callable[[int], None],
+        ask_snapshot: Callable[[int, str | None], None],
     ) -> None:
         """
         Args:
@@ -101,7 +101,8 @@ class Bridge:
             owned: returns, in the transaction and until its end, which of the links with these ids this worker
                 owns; raises Fenced when it has been replaced.
             refuse_tokens: ends a user's tokens, in the transaction that records their revocation.
-            ask_snapshot: asks the link with this id to compare itself with a snapshot.
+            ask_snapshot: asks the link with this id to compare itself with a snapshot; the window of the feed that is
+                given, if one is, just opened.
         """
         self._database = database
         self._recorder = recorder
@@ -224,7 +225,7 @@ class Bridge:
         item = batch[0]
         logger.error("can't record %s", type(item).__name__, exc_info=error)
         if isinstance(item, RawCopy) and item.spoiled:
-            self._ask_snapshot(item.link_id)  # it can't even be kept; what it told is in the snapshot
+            self._ask_snapshot(item.link_id, None)  # it can't even be kept; what it told is in the snapshot
         elif isinstance(item, RawCopy):
             await self._write([item._replace(spoiled=f"{type(error).__name__}: {error}")])
         elif not item.done.done():
@@ -236,8 +237,10 @@ class Bridge:
         for item in batch:
             if isinstance(item, Pending) and not item.done.done():
                 item.done.set_result(None)
-        for link_id in {raw.link_id for raw in written.spoiled} | written.doubtful:
-            self._ask_snapshot(link_id)
+        for link_id, doubted in {(raw.link_id, raw.feed) for raw in written.spoiled}:
+            self._ask_snapshot(link_id, doubted)
+        for link_id in written.doubtful:
+            self._ask_snapshot(link_id, None)
 
     def _count(self, batch: Sequence[RawCopy | Pending], written: Written) -> None:
         metrics.ENTRIES.inc(len(written.entries))

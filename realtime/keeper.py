@@ -16,7 +16,7 @@ from realtime.clock import now_us
 from realtime.linkbook import LinkValues
 from realtime.notes import FeedsState, LinkState
 from realtime.parts import Parts
-from realtime.repairs import Repairs
+from realtime.repairs import DOUBT_EVERY, Repairs
 from realtime.service_link import NOT_TAKEN, SOURCE
 from realtime.upstream import troubles
 from realtime.upstream.connection import Connection
@@ -76,6 +76,8 @@ class Keeper:
         self._was_suspect = False
         self._session = 0
         self._began: int | None = None
+        self._doubtful: tuple[str, int] | None = None
+        self._doubts_due = 0.0
         self._feeds_noted = False
         self._opening: asyncio.Future[None] | None = None
         self._received = 0
@@ -92,10 +94,10 @@ class Keeper:
         self._received += 1
         self._parts.bridge.copy(RawCopy(self.link_id, self.user_id, feed, payload, received, self._source))
         if self.tap is not None:
-            self.tap.data(feed, payload)
+            self._let_hear_along(self.tap, feed, payload)
 
     def not_taken(self, feed: str, payload: str, fault: Exception) -> None:
-        self.doubt(NOT_TAKEN, now_us())
+        self._doubt_soon(NOT_TAKEN)
 
     def subscription(self, subscription: Subscription) -> None:
         """Note the feeds' states, once for all that change together."""
@@ -109,11 +111,38 @@ class Keeper:
     def trouble(self, text: str, lossy: bool) -> None:
         """As Inlet.trouble; what may have been an event is repaired."""
         logger.warning("link %s: %s", self.subject, text)
-        if lossy and self.can_repair:
-            self.doubt(text, now_us())
+        if lossy:
+            self._doubt_soon(text)
 
     async def room(self) -> None:
         await self._parts.bridge.room()
+
+    def _let_hear_along(self, tap: Tap, feed: str, payload: str) -> None:
+        """A fault of whoever hears along costs the link nothing, and ends that."""
+        try:
+            tap.data(feed, payload)
+        except Exception:
+            self.tap = None
+            logger.exception("link %s: who heard along failed, and hears no more", self.subject)
+
+    def _doubt_soon(self, cause: str) -> None:
+        """Open a window from now on, a while after the last one: until then nothing more is proven.
+
+        While the link is not open a window is open already.
+        """
+        if not self.can_repair or self._doubtful is not None:
+            return
+        self._doubtful = cause, now_us()
+        if self._parts.clock.monotonic() >= self._doubts_due:
+            self._open_doubt()
+        else:
+            self._parts.clock.call_at(self._doubts_due, self._open_doubt)
+
+    def _open_doubt(self) -> None:
+        if self._doubtful is not None:
+            (cause, since), self._doubtful = self._doubtful, None
+            self._doubts_due = self._parts.clock.monotonic() + DOUBT_EVERY
+            self.doubt(cause, since)
 
     # ── What the worker asks ─────────────────────────────────────────────────────────────────────────────────
 
@@ -149,7 +178,7 @@ class Keeper:
         None while nothing was heard since the last one: then that one still says all that is known. None also while
         windows are being opened that begin long before now: a worker that died between would leave none.
         """
-        if self._feeds_noted or (self._opening is not None and not self._opening.done()):
+        if self._feeds_noted or self._doubtful or (self._opening is not None and not self._opening.done()):
             return None
         self._opening = None
         heard = self.manager.heard_at
@@ -203,7 +232,9 @@ class Keeper:
         if lost or doubtful:
             # By now the session is fenced off, but what it heard last is still known.
             heard = self.manager.heard_at
-            self._began = now_us() if heard is None else self._heard_us(heard) - gaps.MARGIN
+            began = now_us() if heard is None else self._heard_us(heard)
+            self._began = min(began, self._doubtful[1] if self._doubtful else began) - gaps.MARGIN
+            self._doubtful = None
             self.repairs.settled = False
         if lost or replaced:
             self.repairs.cancel()
@@ -228,11 +259,11 @@ class Keeper:
         news, self._told = told != self._told, told
         values = LinkValues(
             state=snapshot.state.value,
-            reason=snapshot.reason[:200],
+            reason=snapshot.reason,
             since=self._wall_us(snapshot.since) if news else None,
             attempt=snapshot.attempt,
             next_try_at=None if snapshot.next_try_at is None else self._wall_us(snapshot.next_try_at),
-            last_error=troubles.described(error)[:300] if error else "",
+            last_error=troubles.described(error) if error else "",
             connects=snapshot.connects,
             drops=snapshot.drops,
             rotations=snapshot.rotations,

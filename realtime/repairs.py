@@ -17,6 +17,7 @@ from realtime.clock import now_us
 from realtime.notes import Backfill, CloseUnknown, FeedsState
 from realtime.parts import Parts
 from realtime.snapshot import Snapshot, SnapshotUnavailable
+from realtime.upstream.clock import sleep
 from realtime.upstream.credentials import Credentials, TokenRefused, TokenUnavailable
 from realtime.upstream.policy import FullJitter
 from realtime.upstream.shards import Shards
@@ -29,6 +30,9 @@ RECONCILE_EVERY = 3 * 3600.0
 
 REPAIR_RETRY = 30.0
 """Seconds before a repair is tried again that failed for a reason of ours."""
+
+DOUBT_EVERY = 10.0
+"""Seconds between two comparisons of a link because of doubts: a backend that drifted would ask for them all day."""
 
 LATE = {"live": "live only during the comparison"}
 """What is said of the state of a subscription that missed things."""
@@ -86,7 +90,9 @@ class Repairs:
         self._tasks: set[asyncio.Task[None]] = set()
         self._again = False
         self._switching = False
-        self._doubted = False
+        self._doubted: set[str] = set()
+        self._doubts_due = 0.0
+        self._found = 0
         self._closing: Backfill | None = None
         self._sound_at: int | None = None
         self._answered: asyncio.Event | None = None
@@ -104,11 +110,11 @@ class Repairs:
         else:
             self._again = True
 
-    def doubt(self) -> None:
-        """A window opened just now: compare, and do not close it with a snapshot that was asked for before."""
-        self._doubted = True
-        if self._closing is not None:
-            self._closing.closes = None
+    def doubt(self, feed: str = gaps.WHOLE_LINK) -> None:
+        """A feed's window opened just now: compare, and do not close it with a snapshot that was asked for before."""
+        self._doubted.add(feed)
+        if self._closing is not None and self._closing.closes is not None:
+            self._closing.closes = [other for other in self._closing.closes if other != feed]
         self.compare()
 
     def reconcile(self) -> None:
@@ -134,6 +140,7 @@ class Repairs:
     def cancel(self) -> None:
         """What is under way says nothing any more."""
         self._switching = False
+        self._doubted.clear()
         if self._task is not None:
             self._task.cancel()
 
@@ -161,11 +168,19 @@ class Repairs:
         while self._again:
             self._again = False
             try:
+                if self._doubted:
+                    await self._rest_between_doubts()
                 await self._repair_or_give_up()
             except Exception:
                 logger.exception("link %s: the repair failed, and is tried again", self._owner.subject)
                 self._again = True
                 await asyncio.sleep(REPAIR_RETRY)
+
+    async def _rest_between_doubts(self) -> None:
+        """Wait until one is due; there is none to wait for if the last was long ago."""
+        clock = self._parts.clock
+        await sleep(clock, max(0.0, self._doubts_due - clock.monotonic()))
+        self._doubts_due = clock.monotonic() + DOUBT_EVERY
 
     async def _repair_or_give_up(self) -> None:
         if self._switching:
@@ -184,17 +199,19 @@ class Repairs:
             return
         first = self._backfill(await self._fetch(), since=None)
         await self._parts.bridge.note(first)
+        self._found += first.differences
         if self._owner.want(await self._wanted()):
             await self._answers()
         self._covered = self._live()
         await asyncio.sleep(self._parts.settle)
-        self._doubted = False
+        self._doubted.clear()
         second = self._backfill(await self._fetch(), since=first.applied_at + 1)
-        second.before, second.live_at = first.differences, live_at
+        second.before, second.live_at = self._found, live_at
         closes = await self._closable()
-        if not self._doubted:  # a window that opened meanwhile is for the next snapshot to close
-            second.closes = closes
+        # A window that opened meanwhile is for the next snapshot to close.
+        second.closes = [feed for feed in closes if feed not in self._doubted]
         await self._close_with(second)
+        self._found = 0 if second.closes else second.differences
         if second.widened:
             self._again = True  # what came of it just now was maybe not for this user yet
         self.compared_at = second.applied_at
@@ -237,6 +254,7 @@ class Repairs:
         self._covered, given_up_at = self._live(), now_us()
         closes = await self._closable()
         await self._parts.bridge.note(CloseUnknown(owner.link_id, owner.user_id, closes, note, now_us()))
+        self._found = 0
         self._end_settling(given_up_at)
 
     def _end_settling(self, sound_at: int) -> None:

@@ -180,11 +180,15 @@ class Roster:
         told = [keeper.proof(through) for keeper in self.keepers.values() if keeper.provable]
         return [proof for proof in told if proof is not None]
 
-    def compare(self, link_id: int) -> None:
-        """Compare what is recorded of a link with a snapshot that is asked for from now on."""
+    def compare(self, link_id: int, doubted: str | None) -> None:
+        """Compare what is recorded of a link with a snapshot; a feed's window just opened if one is ``doubted``."""
         keeper = self.keepers.get(link_id)
-        if keeper is not None:
-            keeper.repairs.doubt()
+        if keeper is None:
+            return
+        if doubted is None:
+            keeper.repairs.compare()
+        else:
+            keeper.repairs.doubt(doubted)
 
     async def forget(self) -> None:
         """Let go of links that nobody has watched for long: their state is in the database."""

@@ -82,7 +82,7 @@ class Worker:
             self.relay.push,
             self._leases.owned,
             credentials.refuse,
-            lambda link_id: self._roster.compare(link_id),
+            lambda link_id, doubted: self._roster.compare(link_id, doubted),
         )
         self._timeline = product.timeline
         self._recorder = product.recorder

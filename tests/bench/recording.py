@@ -49,7 +49,9 @@ async def _ours(copies: Sequence[load.Sent], users: dict[str, tuple[int, int]]) 
     redis = valkey.connect()
     relay = Relay(redis, get_channel_layer(), database)
     owned = (await ownership(database)).owned
-    bridge = Bridge(database, product.load().recorder, relay.push, owned, credentials.refuse, lambda link_id: None)
+    bridge = Bridge(
+        database, product.load().recorder, relay.push, owned, credentials.refuse, lambda link_id, doubted: None
+    )
     tasks = [asyncio.create_task(bridge.run()), asyncio.create_task(relay.run())]
 
     async def record(part: Sequence[load.Sent]) -> None:

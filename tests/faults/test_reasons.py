@@ -107,7 +107,10 @@ def test_an_issuer_that_is_down_is_named(stack, people, assert_nothing_lost):
     stack.fault("expire-token", user="owner")
     stack.fault("drop", user="owner")
     says(stack, "owner", "the issuer answered HTTP 503")
-    assert shown(stack, "owner")["trouble"]["kind"] == "authentication-required"
+    is_about = {"kind": "authentication-required"}.items()
+    until(
+        lambda: is_about <= (shown(stack, "owner")["trouble"] or {}).items(), "what it is about, while it is down", 30
+    )
     stack.clear_faults()
     assert_nothing_lost(**vars(people))
 

@@ -34,7 +34,9 @@ class Half:
         user = get_user_model().objects.create_user(name, subject=f"sub-{name}")
         self.link = Link.objects.create(user=user, subject=user.subject)
         self.recorder = recorder
-        self.bridge = Bridge(None, recorder, lambda entries: None, set, lambda *about: None, lambda link_id: None)
+        self.bridge = Bridge(
+            None, recorder, lambda entries: None, set, lambda *about: None, lambda link_id, doubted: None
+        )
 
     @property
     def topic(self):

@@ -36,7 +36,7 @@ class World:
             self.published.extend,
             self._owned,
             lambda user_id, reason: self.refused.append((user_id, reason)),
-            self.asked.append,
+            lambda *asked: self.asked.append(asked),
         )
 
     def _owned(self, link_ids):
@@ -161,7 +161,7 @@ async def test_an_undecodable_payload_is_kept_with_an_open_window_that_the_page_
     assert (payload.feed, payload.path, payload.payload) == ("device/presenceChanged", "$.orgId", '{"orgId": 7}')
     assert (gap.feed, gap.cause, gap.outcome) == ("device/presenceChanged", "undecodable payload", "open")
     assert {entry.key for entry in world.published} == {"device/org/d1", "link/self"}
-    assert world.asked[:1] == [world.link.pk]
+    assert world.asked[:1] == [(world.link.pk, "device/presenceChanged")]
 
 
 @pytest.mark.feature("S4.10")

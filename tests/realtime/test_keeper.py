@@ -173,7 +173,7 @@ async def upstream(link, database):
     asked = {}
     bridge = Bridge(
         database, FieldRecorder(asks=True), lambda entries: None, set, lambda *about: None,
-        lambda link_id: asked["keeper"].repairs.doubt(),
+        lambda link_id, doubted: asked["keeper"].repairs.doubt(doubted),
     )  # fmt: skip
     task = asyncio.create_task(bridge.run())
     made = Upstream(link, bridge, database, Provider())
@@ -247,7 +247,10 @@ def before_it_closes(upstream, happens):
 
 
 @pytest.mark.feature("S4.4")
-async def test_what_is_doubted_while_what_closes_windows_waits_for_the_database_is_not_closed_by_it(upstream):
+async def test_what_is_doubted_while_what_closes_windows_waits_for_the_database_is_not_closed_by_it(
+    upstream, monkeypatch
+):
+    monkeypatch.setattr(repairs, "DOUBT_EVERY", 0.01)
     await upstream.open()
     before = upstream.provider.asked
     upstream.keeper.doubt("an entity not known before", now_us())
@@ -315,6 +318,68 @@ async def test_a_frame_that_may_have_been_an_event_and_could_not_be_read_is_a_wi
     else:
         await asyncio.wait([upstream.bridge.note(FeedsState(upstream.link.pk, upstream.link.user_id, []))])
         assert len(await upstream.gaps()) == 1 and upstream.provider.asked == before
+
+
+async def test_a_service_whose_frames_can_not_be_read_is_compared_now_and_then_and_other_windows_close(
+    upstream, monkeypatch
+):
+    """Each would ask for two snapshots, and none would close what began before it."""
+    await upstream.open()
+    upstream.be(State.BACKOFF, "connection lost")
+    before = upstream.provider.asked
+    upstream.provider.before_answer = lambda: upstream.keeper.trouble("unreadable frame", lossy=True)
+    upstream.be(State.OPEN)
+    await upstream.until("nothing-missed")
+    for _ in range(50):
+        upstream.keeper.trouble("unreadable frame", lossy=True)
+    await asyncio.wait([upstream.bridge.note(FeedsState(upstream.link.pk, upstream.link.user_id, []))])
+    assert upstream.provider.asked <= before + 4
+    assert upstream.keeper.proof(now_us()) is None
+
+
+async def test_a_loss_has_its_window_from_what_could_not_be_read_before_it(upstream):
+    await upstream.open()
+    upstream.keeper.trouble("unreadable frame", lossy=True)
+    unread = now_us()
+    upstream.keeper.trouble("unreadable frame", lossy=True)
+    await upstream.until("nothing-missed")
+    upstream.be(State.BACKOFF, "connection lost", silent_for=-60.0)
+    await upstream.until("open")
+    gap = await upstream.database.run(lambda: Gap.objects.get(outcome="open"))
+    assert abs(gap.started_at - (unread - gaps.MARGIN)) < 1_000_000
+
+
+@pytest.mark.feature("S4.10")
+async def test_payloads_of_a_feed_that_can_not_be_read_keep_no_other_window_open(upstream):
+    await upstream.open()
+    upstream.be(State.BACKOFF, "connection lost")
+    upstream.provider.before_answer = lambda: upstream.keeper.data("tokenRevoked", "{")
+    upstream.be(State.OPEN)
+    await upstream.until("nothing-missed")
+    assert await upstream.gaps(outcome="open") == [("tokenRevoked", "undecodable payload", "open")]
+
+
+async def test_what_a_repair_found_that_closed_nothing_is_told_by_the_one_that_does(upstream, monkeypatch):
+    monkeypatch.setattr(repairs, "DOUBT_EVERY", 0.01)
+    await upstream.open()
+    provider, before = upstream.provider, upstream.provider.asked
+    provider.devices = [{"orgId": "org", "deviceId": "d1", "online": True}]
+
+    def doubt_once():
+        if provider.asked == before + 2:
+            upstream.keeper.repairs.doubt()
+
+    provider.before_answer = doubt_once
+    upstream.keeper.doubt("an entity not known before", now_us())
+    await upstream.until("repaired", 2)
+    assert provider.asked == before + 4
+
+
+async def test_who_hears_along_and_fails_costs_the_link_nothing(upstream, caplog):
+    await upstream.open()
+    upstream.keeper.tap = SimpleNamespace(data=lambda feed, payload: 1 // 0)
+    upstream.keeper.data("tokenRevoked", "{}")
+    assert upstream.keeper.tap is None and "ZeroDivisionError" in caplog.text
 
 
 async def test_a_feed_that_falls_silent_while_windows_are_opened_keeps_its_own(upstream):
