@@ -30,12 +30,25 @@ READ_LIMIT = 1_000
 # Takes entries in the order of their offsets, and with 1 as the first argument for granted that those before them are
 # not to be had, so that the stream may begin with these. Answers {'ok', top} when they are in, {'refill', top} when the
 # stream lacks what comes before them (it is gone, as after a restart of an empty Valkey, or has a hole), {'above', top}
-# when it is ahead of the last of them. Whatever it answers, it wakes: each pair of further arguments is published.
+# when it is ahead of the last of them, and {'other', top} when it tells something else at one of their offsets, but for
+# the stamp of the relay. Whatever it answers, it wakes: each pair of further arguments is published.
 APPEND = f"""
+local function told(body)
+  return (string.gsub(string.gsub(body, '}}}}$', ''), ',"relayed":%d+$', ''))
+end
+local function is_other(row)
+  local id = string.format('%.0f', row[1])
+  local kept = redis.call('XRANGE', KEYS[1], id, id)
+  return #kept > 0 and told(kept[1][2][6]) ~= told(row[4])
+end
 local function append(rows)
   local top = 0
   local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
   if #last > 0 then top = tonumber(string.match(last[1][1], '^%d+')) end
+  for _, row in ipairs(rows) do
+    if row[1] > top then break end
+    if is_other(row) then return {{'other', top}} end
+  end
   if top > rows[#rows][1] then return {{'above', top}} end
   if top < rows[1][1] - 1 and ARGV[1] == '0' then return {{'refill', top}} end
   for _, row in ipairs(rows) do

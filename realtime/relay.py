@@ -144,6 +144,8 @@ class Relay:
         for run, (status, top) in zip(stamped, answers, strict=True):
             if status == b"refill":
                 await self._refill(run, int(top))
+            elif status == b"other":
+                await self._renew_epoch(run, "tells something else")
             elif status == b"above":
                 await self._meet_stream_above(run, int(top))
             metrics.RELAYED.inc(self._news_in(run))
@@ -176,11 +178,14 @@ class Relay:
 
     async def _meet_stream_above(self, run: list[Entry], top: int) -> None:
         """Tell a repeat (the stream is ahead of this run, not of the head) from a restored database."""
-        topic, epoch = run[0].topic, run[0].epoch
-        head = (await self._database.run(feed.heads, [topic])).get(topic)
-        if head is not None and head.epoch == epoch and top > head.head:
-            logger.error("topic %s: its stream is at %d, above the head %d: new epoch", topic, top, head.head)
-            await self._database.run(feed.renew_epoch, topic, epoch)
+        head = (await self._database.run(feed.heads, [run[0].topic])).get(run[0].topic)
+        if head is not None and head.epoch == run[0].epoch and top > head.head:
+            await self._renew_epoch(run, f"is at {top}, above the head {head.head}")
+
+    async def _renew_epoch(self, run: list[Entry], why: str) -> None:
+        """The database was restored, and gives offsets out a second time: begin another life of the topic."""
+        logger.error("topic %s: its stream %s: new epoch", run[0].topic, why)
+        await self._database.run(feed.renew_epoch, run[0].topic, run[0].epoch)
 
     def _news_in(self, run: list[Entry]) -> int:
         """Return how many of these were not relayed before: a sweep may take up what is still on its way."""

@@ -146,6 +146,32 @@ async def test_a_stream_above_the_head_begins_a_new_life_of_the_topic(relaying, 
     assert (head.epoch != entry.epoch, head.floor) == (True, 1)
 
 
+@pytest.mark.parametrize("further", [0, 2])
+async def test_an_offset_that_was_given_out_twice_begins_a_new_life_of_the_topic(relaying, redis, database, further):
+    """As after a restore from just before: what the pages have by that offset is something else."""
+    (entry,) = await database.run(write, draft())
+    other = entry.body.replace(entry.key.encode(), b"other")
+    assert other != entry.body
+    await redis.xadd(history.stream(TOPIC, entry.epoch), {"k": "other", "p": 2, "d": other}, id="1-0")
+    later = await database.run(write_many, TOPIC, further) if further else []
+    relaying.push([entry, *later])
+    await relaying.flush()
+    assert (await database.run(feed.heads, [TOPIC]))[TOPIC].epoch != entry.epoch
+
+
+async def test_an_entry_that_is_relayed_again_is_the_same_whenever_that_was(relaying, redis, database):
+    entries = await database.run(write_many, TOPIC, 2)
+    for again in (entries, entries[:1], entries):
+        relaying.push(again)
+        await relaying.flush()
+    await redis.delete(history.stream(TOPIC, entries[0].epoch))
+    await database.run(write_many, TOPIC, 1)
+    relaying.push(entries)
+    await relaying.flush()
+    assert (await database.run(feed.heads, [TOPIC]))[TOPIC].epoch == entries[0].epoch
+    assert await in_stream(redis, entries[0].epoch) == [1, 2]
+
+
 async def test_an_older_run_of_a_topic_that_is_further_is_a_repeat_and_no_restore(relaying, redis, database):
     first, second = await database.run(write_many, TOPIC, 2), await database.run(write_many, TOPIC, 2)
     for entries in (second, first):
