@@ -1,6 +1,7 @@
 """A sign-in is found by its key, and the key can't be read where it is kept."""
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connection
 from django.test import Client
@@ -62,6 +63,7 @@ async def test_it_is_so_for_code_that_waits(transactional_db):
     assert await SessionStore().aexists(session.session_key)
     await session.adelete()
     assert not await Session.objects.aexists()
+    await sync_to_async(lambda: connection.close())()  # of that thread, or the database could not be dropped
 
 
 def test_rows_that_were_read_can_be_ended(client):
